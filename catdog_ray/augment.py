@@ -1,0 +1,85 @@
+"""A uint8 batch becomes an augmented float batch, by `ImageDataGenerator`, deterministic from (seed, epoch).
+
+The generator object owns the policy and draws every random parameter; this module is the only one that imports it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from catdog_ray.data import Images
+from catdog_ray.settings import AugmentSettings
+
+try:
+    from tensorflow.keras.preprocessing.image import ImageDataGenerator
+except ImportError:  # with JAX or PyTorch alone, Keras carries the same class
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+RESCALE = 1 / 255
+
+# ImageDataGenerator draws from NumPy's global generator; it is borrowed under this lock and put back.
+_GLOBAL_NUMPY = threading.Lock()
+
+
+def image_data_generator(settings: AugmentSettings) -> Any:
+    """The policy as an `ImageDataGenerator`."""
+    return ImageDataGenerator(
+        rescale=RESCALE,
+        horizontal_flip=settings.horizontal_flip,
+        rotation_range=settings.rotation_range,
+        zoom_range=settings.zoom_range,
+    )
+
+
+def training_batches(
+    images: Images, settings: AugmentSettings | None, *, batch_size: int, seed: int, first_epoch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless shuffled batches, epoch after epoch from `first_epoch` (counted from 0).
+
+    Yields x (batch, size, size, 3) float32 in [0, 1] and y (batch,) int32; an epoch's last batch may be smaller.
+    Order and transforms of epoch e depend on (seed, e) alone. `settings` None: only rescaled.
+    """
+    generator = None if settings is None else image_data_generator(settings)
+    epoch = first_epoch
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(len(images.labels))
+        transforms = None if generator is None else draw_transforms(generator, images, seed=seed, epoch=epoch)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            pixels = images.pixels[chosen]
+            if generator is None or transforms is None:
+                batch = rescale(pixels)
+            else:
+                batch = apply(generator, pixels, [transforms[index] for index in chosen])
+            yield batch, images.labels[chosen]
+        epoch += 1
+
+
+def draw_transforms(generator: Any, images: Images, *, seed: int, epoch: int) -> list[dict[str, Any]]:
+    """The random parameters of every image in one epoch, in the order of the images (not of the batches)."""
+    shape = images.pixels.shape[1:]
+    derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    with _GLOBAL_NUMPY:
+        before = np.random.get_state()
+        try:
+            np.random.seed(derived)
+            return [generator.get_random_transform(shape) for _ in range(len(images.labels))]
+        finally:
+            np.random.set_state(before)
+
+
+def apply(generator: Any, pixels: np.ndarray, transforms: list[dict[str, Any]]) -> np.ndarray:
+    """Warp and rescale a uint8 batch, image by image, as `ImageDataGenerator.flow` does."""
+    batch = np.empty(pixels.shape, np.float32)
+    for index, (image, transform) in enumerate(zip(pixels, transforms, strict=True)):
+        batch[index] = generator.standardize(generator.apply_transform(image.astype(np.float32), transform))
+    return batch
+
+
+def rescale(pixels: np.ndarray) -> np.ndarray:
+    """uint8 pixels to float32 in [0, 1]: all that validation and test images get."""
+    return pixels.astype(np.float32) * np.float32(RESCALE)

@@ -1,0 +1,39 @@
+"""The process's numerical backend (TensorFlow, JAX or PyTorch, whichever Keras runs on): threads and GPU memory."""
+
+from __future__ import annotations
+
+import os
+
+
+def prepare(*, threads: int) -> str:
+    """Limit this process to `threads` CPU threads and let GPU memory grow; returns the backend's name.
+
+    Call before the first tensor operation: later, TensorFlow refuses (and is left as it is), for a process that
+    is used again was prepared already.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import keras
+
+    name: str = keras.backend.backend()
+    if name == "tensorflow":
+        _prepare_tensorflow(threads)
+    elif name == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    return name
+
+
+def _prepare_tensorflow(threads: int) -> None:
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
+    except RuntimeError:
+        # Already initialised; with the same limits when a worker is used again.
+        pass

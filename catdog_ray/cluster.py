@@ -1,0 +1,222 @@
+"""Join or start Ray, describe its nodes, and run trials on it. What a trial does is in `trial`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catdog_ray.settings import ClusterSettings, UserError
+
+_DRIVER_ENVIRONMENT = {
+    # Ctrl-C must reach us as KeyboardInterrupt: Tune's own handler returns as if the search had finished.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The rows are the record; Tune's CSV, JSON and TensorBoard copies are not needed.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # The snapshot that we do not use need not be written often.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
+}
+
+_WORKER_ENVIRONMENT = {
+    # A re-used worker must wait for the last trial's thread; Ray's 2 seconds can lose a trial for good.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # A trial that asks for no GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+_OBJECT_STORE_BYTES = 2 * 2**30
+
+
+class ClusterError(UserError):
+    """Ray cannot be started, joined, or has no room for a trial."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A joined or started Ray: how many trials fit at once, and one dictionary of facts per node."""
+
+    slots: int
+    nodes: tuple[dict[str, Any], ...]
+    dashboard_url: str | None
+
+
+@contextmanager
+def connect(settings: ClusterSettings) -> Iterator[Cluster]:
+    """Start a private Ray on this machine (`address: local`) or join one; leave nothing behind."""
+    os.environ.update({**_DRIVER_ENVIRONMENT, **_WORKER_ENVIRONMENT})
+    local = settings.address == "local"
+    if local:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    common: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+        "runtime_env": {"env_vars": _passed_on()},
+    }
+    try:
+        if local:
+            context = ray.init(
+                include_dashboard=settings.dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **common,
+            )
+        else:
+            context = ray.init(address=settings.address, **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
+        raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
+    try:
+        yield Cluster(slots(settings), _describe_nodes(), getattr(context, "dashboard_url", None))
+    finally:
+        ray.shutdown()
+
+
+def slots(settings: ClusterSettings) -> int:
+    """How many trials run at once. Raises ClusterError where not even one fits."""
+    import ray
+
+    resources = ray.cluster_resources()
+    room = resources.get("CPU", 0.0) / settings.cpus_per_trial
+    if settings.gpus_per_trial:
+        room = min(room, resources.get("GPU", 0.0) / settings.gpus_per_trial)
+    if room < 1:
+        raise ClusterError(
+            f"no room for a trial: it asks for {settings.cpus_per_trial:g} CPU and {settings.gpus_per_trial:g} GPU, "
+            f"Ray has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU; "
+            "set cluster.cpus_per_trial and cluster.gpus_per_trial"
+        )
+    return min(int(room), settings.max_concurrent or int(room))
+
+
+def run_trials(
+    function: Callable[..., None],
+    *,
+    arguments: Mapping[str, Any],
+    searcher: Any,
+    count: int,
+    scheduler: Any,
+    callback: Any,
+    settings: ClusterSettings,
+    concurrent: int,
+    storage_path: str,
+    name_of: Callable[[Mapping[str, Any]], str],
+) -> None:
+    """Run `count` trials of `function(parameters, **arguments)`, `concurrent` at once; returns when all ended.
+
+    `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
+    Raises KeyboardInterrupt if interrupted.
+    """
+    from ray import tune
+
+    def named(tune_trial: Any) -> str:
+        return name_of(tune_trial.config)
+
+    trainable = tune.with_resources(
+        tune.with_parameters(function, **arguments),
+        {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial},
+    )
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            metric="objective" if scheduler is not None else None,
+            mode="max" if scheduler is not None else None,
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=count,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            trial_name_creator=named,
+            trial_dirname_creator=named,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=storage_path,
+            callbacks=[callback],
+            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def storage(settings: ClusterSettings, study: Path) -> str:
+    """Where Ray keeps checkpoints: `cluster.storage_path`/<study>, or inside the study."""
+    if settings.storage_path is None:
+        return str((study / "ray").resolve())
+    return f"{settings.storage_path.rstrip('/')}/{study.name}"
+
+
+def checkpoints(storage_path: str, trial_name: str) -> list[str]:
+    """The checkpoints of one trial that an earlier session left, newest first."""
+    import pyarrow.fs
+
+    uri = f"{storage_path}/trials/{trial_name}"
+    try:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+        selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
+        found = [info.base_name for info in filesystem.get_file_info(selector)]
+    except OSError as error:
+        raise ClusterError(f"cluster.storage_path: {uri} cannot be listed ({_first_line(error)})") from error
+    return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
+
+
+def _passed_on() -> dict[str, str]:
+    chosen = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
+    return {**_WORKER_ENVIRONMENT, **chosen}
+
+
+def _describe_nodes() -> tuple[dict[str, Any], ...]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0)(node_facts)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    pending = [
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+        )
+        for node in alive
+    ]
+    found: Sequence[dict[str, Any]] = ray.get(pending)
+    return tuple(found)
+
+
+def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
+    """What kind of machine this is, without its name."""
+    processor, memory = platform.machine(), 0
+    cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+    if cpuinfo.exists():
+        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        processor = models[0].partition(":")[2].strip() if models else processor
+    if meminfo.exists():
+        memory = int(meminfo.read_text().split("MemTotal:")[1].split()[0]) * 1024
+    return {
+        "cpu_model": processor,
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "ray_cpus": cpus,
+        "ray_gpus": gpus,
+        "python": platform.python_version(),
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,176 @@
+"""The frame of every command: flags that several share, exit codes, signals, and which study is meant.
+
+Nothing heavy is imported, so that `--help` and every error in the flags answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from catdog_ray import config as configuration
+from catdog_ray.records import RecordError, StudyDirectory
+from catdog_ray.settings import METHODS, Config, ConfigError, UserError
+
+DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "data.cache_dir", "data.source", "output", "name")
+"""Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
+
+
+class CommandFailed(Exception):
+    """The command ran and did not reach its end; its text is printed (exit code 1)."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM; its text says how to go on (exit code 130)."""
+
+
+def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Call `main` with the command line and exit with the project's codes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main(sys.argv[1:] if arguments is None else arguments)
+        code = DONE
+    except UserError as error:
+        code = _say(f"error: {error}", USER_ERROR)
+    except CommandFailed as error:
+        code = _say(f"failed: {error}", FAILED)
+    except Interrupted as error:
+        code = _say(f"interrupted: {error}", INTERRUPTED)
+    except KeyboardInterrupt:
+        code = _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`... | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except Exception:
+        traceback.print_exc()
+        code = FAILED
+    sys.exit(code)
+
+
+def study_parser(program: str, description: str) -> argparse.ArgumentParser:
+    """The flags of the commands that search."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m catdog_ray.{program}",
+        description=description,
+        epilog="exit codes: 0 done, 1 failed, 2 something to change (one line on stderr), 130 interrupted",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="YAML file of the experiment (default: configs/quickstart.yaml)")
+    add("--num-samples", type=int, metavar="N", help="number of trials in all (search.num_samples)")
+    add("--data", metavar="PATH", help="zip archive, folder, or 'drawn' (data.source)")
+    add("--name", metavar="NAME", help="name of the study, a folder under the output (default: the config's, numbered)")
+    add("--output", metavar="DIR", help="where studies are written (output)")
+    add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
+    add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
+    add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
+    add("--no-retrain", action="store_true", help="search only (retrain.enabled=false)")
+    add("--address", metavar="ADDRESS", help="'local', 'auto' to join a running Ray, or host:port (cluster.address)")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, dotted; may be repeated")
+    return parser
+
+
+def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
+    """What the flags set, by dotted name. A named flag and a --set of the same setting is an error."""
+    named: dict[str, Any] = {
+        "search.num_samples": flags.num_samples,
+        "data.source": flags.data,
+        "name": flags.name,
+        "output": flags.output,
+        "seed": flags.seed,
+        "search.method": flags.search,
+        "cluster.address": flags.address,
+        "retrain.enabled": False if flags.no_retrain else None,
+    }
+    overrides = {key: value for key, value in named.items() if value is not None}
+    return {**overrides, **assignments(flags.set, overrides)}
+
+
+def assignments(texts: Sequence[str], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """`--set` texts by dotted name; ConfigError where a setting is given twice."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, value = configuration.parse_assignment(text)
+        if key in found or key in taken:
+            raise ConfigError(f"--set {key}: given twice")
+        found[key] = value
+    return found
+
+
+def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
+    """The checked config and the study's folder: a new one, or with --resume one that is there."""
+    overrides = study_overrides(flags)
+    if not flags.resume:
+        config = configuration.load(flags.config, overrides=overrides)
+        folder = Path(config.output) / config.name
+        if flags.name is None:
+            folder = _unused(folder)
+            config = configuration.load(base=config, overrides={"name": folder.name})
+        elif (folder / "study.json").exists():
+            raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
+        return config, folder
+    base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
+    folder = Path(base.output) / base.name if flags.name else _newest_unfinished(Path(base.output), base.name)
+    saved = saved_config(folder)
+    if flags.config is None:
+        wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
+    else:
+        wanted = configuration.load(flags.config, overrides={**overrides, "name": folder.name})
+    require_resumable(saved, wanted, folder)
+    return wanted, folder
+
+
+def saved_config(folder: Path) -> Config:
+    """The config that a study was begun with."""
+    study = StudyDirectory(folder).read_study()
+    try:
+        return configuration.from_dict(study["config"])
+    except (KeyError, UserError) as error:
+        raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
+
+
+def require_resumable(saved: Config, wanted: Config, folder: Path) -> None:
+    """ConfigError where a setting that rows depend on has changed since the study began."""
+    for key, (before, now) in configuration.differences(saved, wanted).items():
+        if not key.startswith(_MAY_CHANGE):
+            raise ConfigError(
+                f"--resume: {key} was {before!r} when {folder} began and is {now!r} now; "
+                "leave it as it was, or start another study"
+            )
+
+
+def _newest_unfinished(output: Path, name: str) -> Path:
+    found = []
+    for file in sorted(output.glob(f"{name}*/study.json")):
+        study = StudyDirectory(file.parent).read_study()
+        if study.get("state") != "finished":
+            found.append((str(study.get("started_utc")), file.parent))
+    if not found:
+        raise ConfigError(f"--resume: no unfinished study {name}* under {output}/; say which with --name")
+    return max(found)[1]
+
+
+def _unused(folder: Path) -> Path:
+    candidate, number = folder, 1
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

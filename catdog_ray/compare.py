@@ -1,0 +1,139 @@
+"""Results become statistics and tables: a pure function of the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from catdog_ray.records import RetrainRow, StudyDirectory, TrialRow, best_trial
+from catdog_ray.space import HyperParameters
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` seeds with its sample standard deviation (ddof 1) and 95 % interval, from two seeds on."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+    def text(self) -> str:
+        """`82.1 % (n=5, 95 % interval 81.0 to 83.2)`; with one seed, no interval."""
+        if self.low is None or self.high is None:
+            return f"{self.mean:.1%} (n={self.n}, no interval)".replace("%", " %")
+        return f"{self.mean:.1%} (n={self.n}, {self.low:.1%} to {self.high:.1%})".replace("%", " %")
+
+
+@dataclass(frozen=True)
+class MilestoneResult:
+    """One configuration of one study at one milestone, over its seeds."""
+
+    study: str
+    label: str
+    method: str
+    configuration: str
+    hyperparameters: HyperParameters
+    milestone: int
+    train: Estimate
+    test: Estimate
+    test_images: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is read of one study's folder."""
+
+    path: Path
+    facts: Mapping[str, Any]
+    trials: tuple[TrialRow, ...]
+    retrain: tuple[RetrainRow, ...]
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.facts["name"])
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it is on the drawn data, which every table and figure must say."""
+        return bool(self.facts["data"]["drawn"])
+
+    @property
+    def title(self) -> str:
+        """The name with the label that must stand beside its figures."""
+        drawn = "" if not self.is_drawn or "drawn" in self.facts["label"] else ", drawn data"
+        return f"{self.name} ({self.facts['label']}{drawn})"
+
+
+BRIEF = (
+    ("brief: baseline, 200 epochs", 0.9040, 0.9178),
+    ("brief: tuned, 125 epochs", 0.8238, 0.8272),
+)
+"""(what, training accuracy, validation accuracy) as the guide reports them, on its own data and one run each."""
+
+
+def read(folder: Path) -> Study:
+    """One study; RecordError where its files are missing or damaged."""
+    study = StudyDirectory(folder)
+    facts = study.read_study()
+    trials = sorted(study.trials.read(), key=lambda row: row.trial)
+    return Study(folder, facts, tuple(trials), tuple(study.retrain.read()))
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean with a Student t interval over independent seeds, cut to [0, 1]. ValueError for no values."""
+    if not values:
+        raise ValueError("an estimate needs at least one value")
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return Estimate(1, mean, None, None, None)
+    sd = float(np.std(values, ddof=1))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
+    return Estimate(len(values), mean, sd, max(0.0, mean - half), min(1.0, mean + half))
+
+
+def milestones(study: Study) -> list[MilestoneResult]:
+    """One row per configuration and milestone, in the order of the rows."""
+    groups: dict[tuple[str, int], list[RetrainRow]] = {}
+    for row in study.retrain:
+        groups.setdefault((row.configuration, row.milestone), []).append(row)
+    order = sorted(groups, key=lambda key: (key[0] == "baseline", key[0], key[1]))
+    return [
+        MilestoneResult(
+            study=study.name,
+            label=str(study.facts["label"]),
+            method=str(study.facts["method"]),
+            configuration=configuration,
+            hyperparameters=HyperParameters.of(groups[configuration, milestone][0].hyperparameters),
+            milestone=milestone,
+            train=estimate([row.train_accuracy for row in groups[configuration, milestone]]),
+            test=estimate([row.test_accuracy for row in groups[configuration, milestone]]),
+            test_images=groups[configuration, milestone][0].test_images,
+        )
+        for configuration, milestone in order
+    ]
+
+
+def search_line(study: Study) -> str:
+    """The search in a sentence."""
+    counts = {
+        status: sum(row.status == status for row in study.trials) for status in ("completed", "stopped", "failed")
+    }
+    epochs = sum(row.epochs for row in study.trials)
+    best = best_trial(study.trials)
+    line = (
+        f"{study.facts['method']}: {len(study.trials)} trials ({counts['completed']} completed, "
+        f"{counts['stopped']} stopped early, {counts['failed']} failed), {epochs} epochs"
+    )
+    if best is None:
+        return f"{line}; none has a score"
+    words = HyperParameters.of(best.hyperparameters).text()
+    return f"{line}; best: trial {best.trial}, selection accuracy {best.objective:.1%} with {words}"

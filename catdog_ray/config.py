@@ -1,0 +1,230 @@
+"""A YAML file and overrides from the command line become one frozen, fully checked `Config`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
+
+
+def load(
+    path: str | Path | None = None, *, overrides: Mapping[str, Any] | None = None, base: Config | None = None
+) -> Config:
+    """Read `path` (or take `base`), apply dotted `overrides` such as `{"search.num_samples": 4}`, check.
+
+    Raises ConfigError naming the setting, what was expected and what came.
+    """
+    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"))
+    for key, value in (overrides or {}).items():
+        _assign(tree, key, value)
+    return from_dict(tree)
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """Check a nested mapping and freeze it."""
+    config = _section(Config, tree, "")
+    check(config)
+    return config
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`key=value` with the value read as YAML: `search.max_epochs=9`, `retrain.milestones=[5,8]`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set takes key=value (for example search.max_epochs=9), got {text!r}")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key.strip()}: the value {value!r} is no YAML: {_one_line(error)}") from None
+
+
+def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """The dotted settings in which two configs differ, with both values."""
+    left, right = _flatten(before.as_dict()), _flatten(after.as_dict())
+    missing = object()
+    return {
+        key: (left.get(key), right.get(key))
+        for key in sorted({*left, *right})
+        if left.get(key, missing) != right.get(key, missing)
+    }
+
+
+def _find(path: str | Path) -> Path:
+    given = Path(path)
+    package = Path(__file__).parent
+    shipped = [package / "configs", package.parent / "configs"]
+    candidates = [given, *(folder / given.name for folder in shipped)]
+    if given.parent not in (Path(), Path("configs")):
+        candidates = [given]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    names = sorted({file.name for folder in shipped if folder.is_dir() for file in folder.glob("*.yaml")})
+    raise ConfigError(f"--config: no file {str(path)!r}; shipped are {', '.join(names) or 'none'}")
+
+
+def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """One file, laid over the file named by its `extends` (relative to it), if any."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {_one_line(error)}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: is no YAML: {_one_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected settings (key: value), got {type(tree).__name__}")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends must name a file, got {parent!r}")
+    base = path.parent / parent
+    if base.resolve() in (*seen, path.resolve()):
+        raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
+    if not base.is_file():
+        raise ConfigError(f"{path}: extends {parent!r}, but there is no such file beside it")
+    return _overlay(_read_yaml(base, (*seen, path.resolve())), tree)
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        # A range is replaced whole: {choices: ...} over {low: ...} must not leave both.
+        is_range = isinstance(value, dict) and {"choices", "low"} & set(value)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _overlay(old, value) if both and not is_range else value
+    return merged
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    node: Any = tree
+    for depth, part in enumerate(parents):
+        node = node.get(part)
+        if not isinstance(node, dict):
+            where = ".".join(parents[: depth + 1])
+            raise ConfigError(f"{key}: there is no section {where!r}{nearest(part, tree)}")
+    known = last in node or ".".join(parents) in ("space", "baseline")
+    if not known:
+        raise ConfigError(f"{key}: unknown setting{nearest(last, node)}")
+    node[last] = value
+
+
+def _section(kind: type[Any], tree: Any, where: str) -> Any:
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{where or 'the config'} must be a section (key: value), got {tree!r}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    for key in tree:
+        if key not in fields:
+            raise ConfigError(f"{prefix}{key}: unknown setting{nearest(str(key), fields)}")
+    for name in fields:
+        if name not in tree:
+            raise ConfigError(f"{prefix}{name}: missing; every setting of an experiment stands in its YAML file")
+    return kind(**{name: _convert(tree[name], hints[name], f"{prefix}{name}") for name in fields})
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _section(typing.cast("type[Any]", kind), value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind == Mapping[str, Range]:
+        return types.MappingProxyType({k: _range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
+    if kind == Mapping[str, Value]:
+        return types.MappingProxyType({k: _value(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, got {value!r}")
+        return tuple(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+    if kind is float:
+        return _number(value, where)
+    if type(value) is not kind:
+        words = {int: "a whole number", bool: "true or false", str: "text"}
+        raise ConfigError(f"{where} must be {words[kind]}, got {value!r}")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        hint = ""
+        if isinstance(value, str) and _is_number(value):
+            hint = f" (YAML reads it as text: write it with a point, such as {_with_point(value)})"
+        raise ConfigError(f"{where} must be a number, got {value!r}{hint}")
+    if not math.isfinite(value):
+        raise ConfigError(f"{where} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def _value(value: Any, where: str) -> Value:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ConfigError(f"{where} must be a number or text, got {value!r}")
+    return _number(value, where) if isinstance(value, float) else value
+
+
+def _range(value: Any, where: str) -> Range:
+    tree = _mapping(value, where)
+    if set(tree) == {"choices"}:
+        choices = tree["choices"]
+        if not isinstance(choices, (list, tuple)) or not choices:
+            raise ConfigError(f"{where}.choices must be a list with at least one value, got {choices!r}")
+        values = tuple(_value(item, f"{where}.choices[{i}]") for i, item in enumerate(choices))
+        if len(set(values)) != len(values):
+            raise ConfigError(f"{where}.choices must differ from each other, got {list(values)!r}")
+        return Choice(values)
+    if set(tree) == {"low", "high", "scale"}:
+        found = FloatRange(_number(tree["low"], f"{where}.low"), _number(tree["high"], f"{where}.high"), tree["scale"])
+        if found.scale not in ("linear", "log"):
+            raise ConfigError(f"{where}.scale must be linear or log, got {found.scale!r}")
+        if not found.low < found.high:
+            raise ConfigError(f"{where}.low must be below {where}.high ({found.high}), got {found.low}")
+        if found.scale == "log" and found.low <= 0:
+            raise ConfigError(f"{where}.low must be above 0 on a log scale, got {found.low}")
+        return found
+    raise ConfigError(f"{where} must be {{low, high, scale}} or {{choices}}, got {dict(tree)!r}")
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{where} must be a section (name: value), got {value!r}")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_point(text: str) -> str:
+    mantissa, mark, exponent = text.lower().partition("e")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}{mark}{exponent}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,142 @@
+"""The view on the terminal: progress of long work as a live table (or as lines where there is no terminal), tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from catdog_ray.compare import BRIEF, Study, milestones, search_line
+from catdog_ray.records import Progress
+
+_LINE_EVERY_S = 10.0
+
+
+class LiveView:
+    """Shows `Progress` until the block ends. `show` is what a search is handed as its callback."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title = console, title
+        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+        self._stage, self._last_line = "", 0.0
+        self._last: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show_decoding(self, done: int, total: int) -> None:
+        """Pictures being read."""
+        text = f"reading pictures: {done:,} of {total:,}"
+        if self._live is not None:
+            self._live.update(Text(text))
+        elif done == total:
+            self._console.print(text)
+
+    def show(self, progress: Progress) -> None:
+        """The newest state of the search or the retraining."""
+        if self._live is not None:
+            self._live.update(progress_table(self._title, progress))
+            if self._last is not None and self._last.stage != progress.stage:
+                # The finished stage stays on the screen above the next.
+                self._console.print(progress_table(self._title, self._last))
+            self._last = progress
+            return
+        now = time.monotonic()
+        event = " epoch " not in progress.latest
+        if event or now - self._last_line >= _LINE_EVERY_S:
+            self._last_line = now
+            self._console.print(progress_line(progress), soft_wrap=True, highlight=False)
+
+
+def progress_table(title: str, progress: Progress) -> Table:
+    """One row of counts under the study's title."""
+    table = Table(title=f"{title}: {progress.stage}", title_justify="left", caption=progress.latest)
+    table.caption_justify = "left"
+    cells = {
+        "asked": str(progress.asked),
+        "running": str(progress.running),
+        "completed": str(progress.completed),
+        "stopped": str(progress.stopped),
+        "failed": str(progress.failed),
+        "epochs": f"{progress.epochs:,}",
+        "best so far": progress.best,
+        "time": clock(progress.elapsed_s),
+        "left, about": "-" if progress.left_s is None else clock(progress.left_s),
+    }
+    if progress.stage != "search":
+        del cells["stopped"], cells["best so far"]
+    for name in cells:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*cells.values())
+    return table
+
+
+def progress_line(progress: Progress) -> str:
+    """The same in one line."""
+    ended = progress.completed + progress.stopped + progress.failed
+    left = "" if progress.left_s is None else f", about {clock(progress.left_s)} left"
+    best = "" if progress.best == "-" else f", best {progress.best}"
+    return (
+        f"[{clock(progress.elapsed_s)}] {progress.stage}: {ended} of {progress.asked} ended, "
+        f"{progress.epochs} epochs{best}{left}; {progress.latest}"
+    ).replace("[", r"\[", 1)
+
+
+def clock(seconds: float) -> str:
+    """`4:05` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def print_results(console: Console, studies: Sequence[Study]) -> None:
+    """The final table: every study's retrained configurations beside the brief's figures."""
+    for study in studies:
+        console.print(f"{study.title}: {search_line(study)}", soft_wrap=True, highlight=False, markup=False)
+    table = Table(title="accuracy after retraining", title_justify="left")
+    several = len(studies) > 1
+    for name in (["study"] if several else []) + [
+        "configuration",
+        "epochs",
+        "training",
+        "test (n seeds, 95 % interval)",
+    ]:
+        table.add_column(name, justify="right" if name == "epochs" else "left")
+    for study in studies:
+        for result in milestones(study):
+            cells = [result.configuration, str(result.milestone), percent(result.train.mean), result.test.text()]
+            table.add_row(*([study.name] if several else []), *cells)
+    table.add_section()
+    for what, train, validation in BRIEF:
+        name, epochs = what.rsplit(", ", 1)
+        cells = [name, epochs.split()[0], percent(train), f"{percent(validation)} (reported on other data)"]
+        table.add_row(*([""] if several else []), *cells, style="dim")
+    console.print(table)
+    for study in studies:
+        for result in {found.configuration: found for found in milestones(study)}.values():
+            text = f"{study.name}, {result.configuration}: {result.hyperparameters.text()}"
+            console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if any(study.is_drawn for study in studies):
+        console.print(
+            "Drawn data: these figures show that the pipeline works; they say nothing about photographs.",
+            style="yellow",
+        )
+
+
+def percent(value: float) -> str:
+    """`82.7 %`"""
+    return f"{100 * value:.1f} %"

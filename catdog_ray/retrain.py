@@ -1,0 +1,47 @@
+"""`python -m catdog_ray.retrain STUDY`: retrain the best configurations of a finished or interrupted search."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from catdog_ray import command
+from catdog_ray import config as configuration
+from catdog_ray.settings import ConfigError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Flags, then lazy imports, then the retraining."""
+    parser = argparse.ArgumentParser(
+        prog="python -m catdog_ray.retrain", description=__doc__.partition(": ")[2], allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("study", type=Path, metavar="STUDY", help="folder of a study, such as results/quickstart")
+    add("--epochs", type=int, nargs="+", metavar="N", help="milestones (retrain.milestones; default: the study's)")
+    add("--seeds", type=int, metavar="N", help="seeds per configuration (retrain.seeds; default: the study's)")
+    add("--top-k", type=int, default=1, metavar="K", help="retrain the K best configurations (default: 1)")
+    add("--data", metavar="PATH", help="where the same data lies now (data.source)")
+    add("--address", metavar="ADDRESS", help="'local', 'auto' or host:port (cluster.address)")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting of retrain, cluster or data")
+    flags = parser.parse_args(arguments)
+    if flags.top_k < 1:
+        raise ConfigError(f"--top-k must be at least 1, got {flags.top_k}")
+    saved = command.saved_config(flags.study)
+    overrides = {
+        "retrain.enabled": True,
+        "retrain.milestones": flags.epochs or list(saved.retrain.milestones),
+        "retrain.seeds": flags.seeds or saved.retrain.seeds,
+        "data.source": flags.data or saved.data.source,
+        "cluster.address": flags.address or saved.cluster.address,
+    }
+    config = configuration.load(base=saved, overrides={**overrides, **command.assignments(flags.set, {})})
+    command.require_resumable(saved, config, flags.study)
+
+    from catdog_ray import show
+
+    show.run_study(flags.study, config, with_search=False, top=flags.top_k)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,373 @@
+"""One study on the cluster: searcher + ASHA + trials + rows; resumed from the rows alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+
+from catdog_ray import cluster, trial
+from catdog_ray.data import Images
+from catdog_ray.records import (
+    STATUSES,
+    EpochRow,
+    Progress,
+    StudyDirectory,
+    TrialEpochRow,
+    TrialRow,
+    best_trial,
+    failure_reason,
+    finite_or_none,
+)
+from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
+from catdog_ray.settings import Config
+from catdog_ray.space import HyperParameters
+
+OnProgress = Callable[[Progress], None]
+
+REPEAT_TOLERANCE = 0.02
+"""How far an epoch repeated from a checkpoint may lie from its first record before it is worth a warning."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    study: StudyDirectory,
+    config: Config,
+    train: Images,
+    selection: Images,
+    *,
+    running_on: cluster.Cluster,
+    on_progress: OnProgress | None = None,
+) -> list[TrialRow]:
+    """Search until `config.search.num_samples` trials have ended, going on from the study's rows; returns all trials.
+
+    There is no argument for the test split. Raises KeyboardInterrupt if interrupted; the rows are then on the disk.
+    """
+    settings = config.search
+    past = _Past.read(study, config)
+    study.trials.append(*past.settled)
+    finished = [*past.finished, *past.settled]
+    suggester = _suggester(study, config)
+    for row in sorted(finished, key=lambda row: row.trial):
+        suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
+    planned = _planned(past, config, finished, cluster.storage(config.cluster, study.path))
+    taken = {row.trial for row in finished} | {item.number for item in planned}
+    open_numbers = [number for number in range(settings.num_samples) if number not in taken]
+    recorder = _Recorder(study, config, past, finished, on_progress)
+    remaining = len(planned) + len(open_numbers)
+    if remaining:
+        cluster.run_trials(
+            trial.run_trial,
+            arguments={
+                "train": train,
+                "selection": selection,
+                "model_settings": config.model,
+                "augment_settings": config.augment,
+                "train_settings": config.train,
+                "epochs": settings.max_epochs,
+                "scoring_window": settings.scoring_window,
+                "seed": config.seed,
+                "threads": max(1, int(config.cluster.cpus_per_trial)),
+            },
+            searcher=StudySearcher(
+                suggester, planned=planned, open_numbers=open_numbers, max_epochs=settings.max_epochs
+            ),
+            count=remaining,
+            scheduler=past.asha,
+            callback=recorder,
+            settings=config.cluster,
+            concurrent=min(running_on.slots, remaining),
+            storage_path=cluster.storage(config.cluster, study.path),
+            name_of=trial_name,
+        )
+    return sorted(study.trials.read(), key=lambda row: row.trial)
+
+
+def trial_name(parameters: Mapping[str, Any]) -> str:
+    """`trial-0007`: in Ray's dashboard, on the disk and in messages."""
+    return f"trial-{parameters['number']:04d}"
+
+
+def starting_points(config: Config) -> list[HyperParameters]:
+    """The configurations that every method tries first."""
+    baseline = HyperParameters.of({name: config.baseline[name] for name in config.space})
+    return [{"baseline": baseline}[name] for name in config.search.start_from]
+
+
+class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
+    """Ray's ASHA with the trial's number as its identity, so that recorded rows can be replayed into its rungs.
+
+    Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
+    """
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, _Numbered.of(trial))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, _Numbered.of(trial), result)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        super().on_trial_complete(tune_controller, _Numbered.of(trial), result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_remove(tune_controller, _Numbered.of(trial))
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """The one attribute of a trial that ASHA's bookkeeping uses."""
+
+    trial_id: int
+
+    @classmethod
+    def of(cls, trial: Any) -> _Numbered:
+        return cls(trial.config["number"])
+
+
+@dataclass
+class _Replayed:
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What the rows say of earlier sessions."""
+
+    finished: list[TrialRow]
+    settled: list[TrialRow]
+    epochs: Mapping[int, list[TrialEpochRow]]
+    elapsed_s: float
+    asha: ResumableASHA
+
+    @classmethod
+    def read(cls, study: StudyDirectory, config: Config) -> _Past:
+        """Replay all epochs, in the order in which they arrived, into a fresh ASHA.
+
+        `settled` are trials whose last epoch ended them (full budget, or stopped by ASHA) but whose own row was cut
+        off by a crash.
+        """
+        finished = study.trials.read()
+        ended = {row.trial for row in finished}
+        asha = _asha(config)
+        epochs: defaultdict[int, list[TrialEpochRow]] = defaultdict(list)
+        settled = []
+        rows = study.epochs.read()
+        for row in rows:
+            tune_trial = _Replayed({"number": row.trial})
+            if row.trial not in epochs:
+                asha.on_trial_add(None, tune_trial)
+            epochs[row.trial].append(row)
+            decision = asha.on_trial_result(None, tune_trial, {"epoch": row.epoch, "objective": row.objective})
+            if decision == ASHAScheduler.STOP and row.trial not in ended:
+                ended.add(row.trial)
+                settled.append(_trial_row(epochs[row.trial], config.search.max_epochs, None, row.elapsed_s))
+        elapsed = max([row.elapsed_s for row in [*rows, *finished]], default=0.0)
+        return cls(finished, settled, epochs, elapsed, asha)
+
+
+class _Recorder(Callback):  # type: ignore[misc]
+    """Writes the rows as results arrive, and tells the view on the terminal."""
+
+    def __init__(
+        self,
+        study: StudyDirectory,
+        config: Config,
+        past: _Past,
+        finished: Sequence[TrialRow],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._study, self._config, self._on_progress = study, config, on_progress
+        self._epochs = {number: list(rows) for number, rows in past.epochs.items()}
+        self._trials = list(finished)
+        self._running: set[int] = set()
+        self._before_s, self._started = past.elapsed_s, time.monotonic()
+        self._new_epochs = 0
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._running.add(trial.config["number"])
+        self._show(f"{trial_name(trial.config)} started")
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if result.get("failure"):
+            return
+        row = self._epoch_row(trial.config, result)
+        rows = self._epochs.setdefault(row.trial, [])
+        if row.epoch <= len(rows):
+            _compare_repeated(rows[row.epoch - 1], row)
+            return
+        rows.append(row)
+        self._study.epochs.append(row)
+        self._new_epochs += 1
+        self._show(f"{trial_name(trial.config)} epoch {row.epoch}: selection accuracy {row.selection_accuracy:.3f}")
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._end(trial.config, trial.last_result.get("failure"))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._end(trial.config, failure_reason(trial.get_error()))
+
+    def _end(self, parameters: Mapping[str, Any], failure: str | None) -> None:
+        number = parameters["number"]
+        self._running.discard(number)
+        rows = self._epochs.get(number, [])
+        if rows:
+            row = _trial_row(rows, self._config.search.max_epochs, failure, self._elapsed_s())
+        else:
+            row = TrialRow(
+                trial=number,
+                status="failed",
+                reason=failure or "ended before its first epoch",
+                hyperparameters=dict(parameters["hyperparameters"]),
+                epochs=0,
+                objective=None,
+                parameters=None,
+                multiply_adds=None,
+                suggestion_seconds=parameters["suggestion_seconds"],
+                training_seconds=0.0,
+                elapsed_s=self._elapsed_s(),
+            )
+        self._trials.append(row)
+        self._study.trials.append(row)
+        self._show(f"{trial_name(parameters)} {row.status}" + (f": {row.reason}" if row.reason else ""))
+
+    def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> TrialEpochRow:
+        epoch = EpochRow(**{name: result[name] for name in EpochRow.__dataclass_fields__})
+        return TrialEpochRow(
+            trial=parameters["number"],
+            epoch=epoch.epoch,
+            train_loss=epoch.train_loss,
+            train_accuracy=epoch.train_accuracy,
+            selection_loss=epoch.selection_loss,
+            selection_accuracy=epoch.selection_accuracy,
+            objective=result["objective"],
+            seconds=epoch.seconds,
+            elapsed_s=self._elapsed_s(),
+            hyperparameters=dict(parameters["hyperparameters"]),
+            parameters=result["parameters"],
+            multiply_adds=result["multiply_adds"],
+            suggestion_seconds=parameters["suggestion_seconds"],
+        )
+
+    def _elapsed_s(self) -> float:
+        return self._before_s + time.monotonic() - self._started
+
+    def _show(self, latest: str) -> None:
+        if self._on_progress is None:
+            return
+        counts = {status: sum(row.status == status for row in self._trials) for status in STATUSES}
+        best = best_trial(self._trials)
+        asked = self._config.search.num_samples
+        running_best = max(
+            ((rows[-1].objective, number) for number, rows in self._epochs.items() if number in self._running and rows),
+            default=None,
+        )
+        words = f"{best.objective:.3f} (trial {best.trial})" if best is not None else "-"
+        if running_best and (best is None or running_best[0] > (best.objective or 0)):
+            words = f"{running_best[0]:.3f} (trial {running_best[1]}, running)"
+        self._on_progress(
+            Progress(
+                stage="search",
+                asked=asked,
+                running=len(self._running),
+                **counts,
+                epochs=sum(map(len, self._epochs.values())),
+                elapsed_s=self._elapsed_s(),
+                left_s=self._left_s(asked),
+                best=words,
+                latest=latest,
+            )
+        )
+
+    def _left_s(self, asked: int) -> float | None:
+        """From the epochs that ended trials took on average, at this session's rate of epochs."""
+        ended = [row.epochs for row in self._trials if row.epochs]
+        if not ended or not self._new_epochs:
+            return None
+        typical = sum(ended) / len(ended)
+        underway = sum(max(0.0, typical - len(self._epochs.get(number, []))) for number in self._running)
+        waiting = max(0, asked - len(self._trials) - len(self._running))
+        rate = self._new_epochs / (time.monotonic() - self._started)
+        return (waiting * typical + underway) / rate
+
+
+def _suggester(study: StudyDirectory, config: Config) -> Suggester:
+    return OptunaSuggester(
+        config.space,
+        sampler=config.search.method,
+        seed=config.seed,
+        startup_trials=config.search.startup_trials,
+        name=config.name,
+        journal=study.path / "optuna-journal.log",
+    )
+
+
+def _asha(config: Config) -> ResumableASHA:
+    settings = config.search
+    scheduler = ResumableASHA(
+        time_attr="epoch",
+        max_t=settings.max_epochs,
+        grace_period=settings.grace_epochs,
+        reduction_factor=settings.reduction_factor,
+    )
+    scheduler.set_search_properties("objective", "max")
+    return scheduler
+
+
+def _planned(past: _Past, config: Config, finished: Sequence[TrialRow], storage_path: str) -> list[Planned]:
+    """Trials that a crash left, then the starting points that never began."""
+    ended = {row.trial for row in finished}
+    left = [
+        Planned(
+            number,
+            HyperParameters.of({name: rows[0].hyperparameters[name] for name in config.space}),
+            resume_from=tuple(cluster.checkpoints(storage_path, trial_name({"number": number}))),
+            suggestion_seconds=rows[0].suggestion_seconds,
+        )
+        for number, rows in sorted(past.epochs.items())
+        if number not in ended
+    ]
+    known = ended | {item.number for item in left}
+    starts = [
+        Planned(number, point)
+        for number, point in enumerate(starting_points(config)[: config.search.num_samples])
+        if number not in known
+    ]
+    return left + starts
+
+
+def _trial_row(rows: Sequence[TrialEpochRow], max_epochs: int, failure: str | None, elapsed_s: float) -> TrialRow:
+    last = rows[-1]
+    status = "failed" if failure else "completed" if last.epoch >= max_epochs else "stopped"
+    return TrialRow(
+        trial=last.trial,
+        status=status,
+        reason=failure,
+        hyperparameters=last.hyperparameters,
+        epochs=last.epoch,
+        objective=finite_or_none(last.objective),
+        parameters=last.parameters,
+        multiply_adds=last.multiply_adds,
+        suggestion_seconds=last.suggestion_seconds,
+        training_seconds=sum(row.seconds for row in rows),
+        elapsed_s=elapsed_s,
+    )
+
+
+def _compare_repeated(first: TrialEpochRow, again: TrialEpochRow) -> None:
+    difference = abs(first.selection_accuracy - again.selection_accuracy)
+    if difference > REPEAT_TOLERANCE:
+        _log.warning(
+            "trial %d, epoch %d was repeated from a checkpoint and differs by %.3f in selection accuracy; "
+            "the first record stays",
+            first.trial,
+            first.epoch,
+            difference,
+        )

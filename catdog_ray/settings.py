@@ -1,0 +1,332 @@
+"""The settings of an experiment as frozen dataclasses, and every rule that they must keep.
+
+Nothing heavy is imported here, so that every mistake is reported before Ray or Keras is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Value = int | float | str
+"""What a hyperparameter may be."""
+
+
+class UserError(Exception):
+    """Something the user must change; its text is the one line that the command prints (exit code 2)."""
+
+
+class ConfigError(UserError):
+    """A setting is missing, unknown, of the wrong type or out of its range."""
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """A continuous hyperparameter in [low, high], searched on a linear or a logarithmic scale."""
+
+    low: float
+    high: float
+    scale: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A hyperparameter that takes one of several values."""
+
+    choices: tuple[Value, ...]
+
+
+Range = FloatRange | Choice
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the images come from and how they are split."""
+
+    source: str
+    image_size: int
+    selection_share: float
+    split_seed: int
+    max_bad_share: float
+    cache_dir: str
+    drawn_train: int
+    drawn_test: int
+    drawn_seed: int
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """The policy of `ImageDataGenerator`, applied to training images only."""
+
+    horizontal_flip: bool
+    rotation_range: float
+    zoom_range: float
+    kernel: str
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What is fixed about the network; a count that is also in `space` is taken from the trial."""
+
+    padding: str
+    conv_layers: int
+    dense_layers: int
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How one model is fitted."""
+
+    batch_size: int
+    checkpoint_epochs: int
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How configurations are proposed, stopped early and scored."""
+
+    method: str
+    num_samples: int
+    max_epochs: int
+    grace_epochs: int
+    reduction_factor: int
+    scoring_window: int
+    startup_trials: int
+    start_from: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RetrainSettings:
+    """Which configurations are trained again on the whole training split, and for how long."""
+
+    enabled: bool
+    configurations: tuple[str, ...]
+    milestones: tuple[int, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where trials run and what each of them gets."""
+
+    address: str
+    cpus_per_trial: float
+    gpus_per_trial: float
+    max_concurrent: int | None
+    max_failures: int
+    storage_path: str | None
+    dashboard: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment. `space` maps each hyperparameter to its range, `baseline` to the brief's value."""
+
+    name: str
+    label: str
+    seed: int
+    output: str
+    data: DataSettings
+    augment: AugmentSettings
+    model: ModelSettings
+    space: Mapping[str, Range]
+    baseline: Mapping[str, Value]
+    train: TrainSettings
+    search: SearchSettings
+    retrain: RetrainSettings
+    cluster: ClusterSettings
+
+    def as_dict(self) -> dict[str, Any]:
+        """The config as plain JSON values; `config.from_dict` reads it back."""
+        return typing.cast("dict[str, Any]", _plain(self))
+
+
+HYPERPARAMETERS = ("learning_rate", "dropout_rate", "conv_filters", "conv_kernel", "dense_units")
+"""The brief's five, in the brief's order; every space has them."""
+
+
+OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")
+"""Settings of the model that a space may search too."""
+
+
+METHODS = ("tpe", "random")
+
+
+def smallest_side(image_size: int, *, padding: str, kernel: int, layers: int) -> int:
+    """Pixels per side after `layers` blocks of a convolution and a 2 x 2 pool (0 or less: none left)."""
+    side = image_size
+    for _ in range(layers):
+        side = (side - kernel + 1 if padding == "valid" else side) // 2
+    return side
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for the first rule that `config` breaks (types are checked where it is read)."""
+    _check_names(config)
+    data, search, retrain = config.data, config.search, config.retrain
+    cluster, augment = config.cluster, config.augment
+    _at_least("seed", config.seed, 0)
+    _at_least("data.image_size", data.image_size, 8)
+    _at_least("data.split_seed", data.split_seed, 0)
+    _at_least("data.drawn_seed", data.drawn_seed, 0)
+    _at_least("data.drawn_train", data.drawn_train, 20)
+    _at_least("data.drawn_test", data.drawn_test, 10)
+    _between("data.selection_share", data.selection_share, 0.01, 0.9)
+    _between("data.max_bad_share", data.max_bad_share, 0.0, 1.0)
+    _between("augment.rotation_range", augment.rotation_range, 0.0, 180.0)
+    _between("augment.zoom_range", augment.zoom_range, 0.0, 0.99)
+    _one_of("augment.kernel", augment.kernel, ("imagedatagenerator",))
+    _one_of("model.padding", config.model.padding, ("same", "valid"))
+    _at_least("model.conv_layers", config.model.conv_layers, 1)
+    _at_least("model.dense_layers", config.model.dense_layers, 0)
+    _at_least("train.batch_size", config.train.batch_size, 1)
+    _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
+    _one_of("search.method", search.method, METHODS)
+    for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
+        _at_least(f"search.{name}", getattr(search, name), 1)
+    _at_least("search.reduction_factor", search.reduction_factor, 2)
+    if search.grace_epochs > search.max_epochs:
+        raise ConfigError(
+            f"search.grace_epochs must be at most search.max_epochs ({search.max_epochs}), got {search.grace_epochs}"
+        )
+    for name in search.start_from:
+        _one_of("search.start_from", name, ("baseline",))
+    _at_least("retrain.seeds", retrain.seeds, 1)
+    for name in retrain.configurations:
+        _one_of("retrain.configurations", name, ("best", "baseline"))
+    if retrain.enabled and not (retrain.milestones and retrain.configurations):
+        raise ConfigError("retrain.milestones and retrain.configurations must not be empty (or: --no-retrain)")
+    if list(retrain.milestones) != sorted(set(retrain.milestones)) or min(retrain.milestones, default=1) < 1:
+        raise ConfigError(f"retrain.milestones must be rising epochs from 1 on, got {list(retrain.milestones)!r}")
+    if cluster.cpus_per_trial <= 0:
+        raise ConfigError(f"cluster.cpus_per_trial must be above 0, got {cluster.cpus_per_trial!r}")
+    if cluster.gpus_per_trial < 0 or (cluster.gpus_per_trial > 1 and cluster.gpus_per_trial % 1):
+        raise ConfigError(
+            "cluster.gpus_per_trial must be 0, a fraction of one GPU, or a whole number, "
+            f"got {cluster.gpus_per_trial!r}"
+        )
+    if cluster.max_concurrent is not None:
+        _at_least("cluster.max_concurrent", cluster.max_concurrent, 1)
+    _at_least("cluster.max_failures", cluster.max_failures, 0)
+    _check_space(config)
+    _check_geometry(config)
+
+
+def _check_names(config: Config) -> None:
+    if not config.name or not all(c.isalnum() or c in "-_." for c in config.name) or config.name[0] in ".-":
+        raise ConfigError(
+            f"name must be letters, digits, '-', '_' and '.', not starting with '.' or '-', got {config.name!r}"
+        )
+    for where, text in (
+        ("label", config.label),
+        ("output", config.output),
+        ("data.source", config.data.source),
+    ):
+        if not text or "\0" in text:
+            raise ConfigError(f"{where} must not be empty, got {text!r}")
+
+
+def _check_space(config: Config) -> None:
+    allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS)
+    for name in config.space:
+        if name not in allowed:
+            raise ConfigError(f"space.{name}: unknown hyperparameter{nearest(name, allowed)}")
+    for name in HYPERPARAMETERS:
+        if name not in config.space:
+            raise ConfigError(f"space.{name}: missing; to fix it, give one choice: {{choices: [VALUE]}}")
+    if set(config.baseline) != set(config.space):
+        odd = sorted(set(config.baseline) ^ set(config.space))
+        raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
+    for name, found in config.space.items():
+        _check_hyperparameter(name, found)
+        value = config.baseline[name]
+        if not contains(found, value):
+            raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
+
+
+def contains(found: Range, value: Value) -> bool:
+    """Whether `value` lies in the range (as a choice: is one of them, of the same type)."""
+    if isinstance(found, Choice):
+        return any(value == choice and type(value) is type(choice) for choice in found.choices)
+    return isinstance(value, (int, float)) and found.low <= value <= found.high
+
+
+def describe(found: Range) -> str:
+    """The range in words, for messages and tables."""
+    if isinstance(found, Choice):
+        return ", ".join(str(choice) for choice in found.choices)
+    return f"{found.low:g} to {found.high:g}, {found.scale}"
+
+
+def _check_hyperparameter(name: str, found: Range) -> None:
+    if name in ("learning_rate", "dropout_rate"):
+        values = list(found.choices) if isinstance(found, Choice) else [found.low, found.high]
+        top = 0.95 if name == "dropout_rate" else 10.0
+        for value in values:
+            fits = isinstance(value, (int, float)) and 0 <= value <= top
+            if not fits or (name == "learning_rate" and not value):
+                raise ConfigError(f"space.{name} must lie between 0 and {top:g}, got {value!r}")
+        return
+    smallest = 0 if name == "dense_layers" else 1
+    if not isinstance(found, Choice):
+        raise ConfigError(f"space.{name} must be {{choices: [whole numbers]}}, got {describe(found)}")
+    for value in found.choices:
+        if type(value) is not int or value < smallest:
+            raise ConfigError(f"space.{name}.choices must be whole numbers from {smallest} on, got {value!r}")
+
+
+def _check_geometry(config: Config) -> None:
+    kernels = _choices(config, "conv_kernel", ())
+    for layers in _choices(config, "conv_layers", (config.model.conv_layers,)):
+        for kernel in kernels:
+            size, padding = config.data.image_size, config.model.padding
+            if smallest_side(size, padding=padding, kernel=int(kernel), layers=int(layers)) >= 1:
+                continue
+            enough = size
+            while smallest_side(enough, padding=padding, kernel=int(kernel), layers=int(layers)) < 1:
+                enough += 1
+            cure = "" if padding == "same" else " or model.padding: same"
+            raise ConfigError(
+                f"data.image_size {size} with model.padding {padding!r} and space.conv_kernel {kernel} leaves no "
+                f"pixels after {layers} pools; use data.image_size {enough} or more, a smaller kernel{cure}"
+            )
+
+
+def _choices(config: Config, name: str, otherwise: Sequence[Value]) -> list[Any]:
+    found = config.space.get(name)
+    return list(found.choices) if isinstance(found, Choice) else list(otherwise)
+
+
+def _at_least(where: str, value: float, lowest: float) -> None:
+    if value < lowest:
+        raise ConfigError(f"{where} must be at least {lowest}, got {value!r}")
+
+
+def _between(where: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{where} must lie between {low:g} and {high:g}, got {value!r}")
+
+
+def _one_of(where: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{where} must be one of {', '.join(allowed)}, got {value!r}{nearest(value, allowed)}")
+
+
+def nearest(name: str, known: typing.Iterable[Any]) -> str:
+    """A hint for an error text: the known name most like `name`, or nothing."""
+    close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

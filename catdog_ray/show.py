@@ -1,0 +1,49 @@
+"""A study run in front of a person: the live view, the figures, the final table, and how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from catdog_ray import compare, live, plots, study
+from catdog_ray.command import CommandFailed, Interrupted
+from catdog_ray.records import StudyDirectory
+from catdog_ray.settings import Config
+
+
+def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
+    """Run `study.run` with its progress shown, then print and draw what came out.
+
+    Raises CommandFailed where no trial has a score, Interrupted on Ctrl-C.
+    """
+    console = Console()
+    console.print(f"study {folder} ({config.label})", highlight=False, markup=False)
+    try:
+        with live.LiveView(console, config.name) as view:
+            splits = study.run(
+                folder,
+                config,
+                with_search=with_search,
+                top=top,
+                on_data=view.show_decoding,
+                on_progress=view.show,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the rows are in {folder}; to go on: python -m catdog_ray.tune --resume --name {folder.name} "
+            f"--output {folder.parent}"
+        ) from None
+    if splits.skipped:
+        console.print(f"{len(splits.skipped)} unreadable files skipped: {', '.join(splits.skipped[:5])}", markup=False)
+    found = compare.read(folder)
+    if all(row.objective is None or row.status == "failed" for row in found.trials):
+        raise CommandFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
+    curves = StudyDirectory(folder).retrain_epochs.read()
+    if curves:
+        plots.save_curves(
+            folder / "curves.png", curves, title=f"retraining, {found.title}", milestones=config.retrain.milestones
+        )
+    live.print_results(console, [found])
+    written = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    console.print(f"written to {folder}: {', '.join(written)}", soft_wrap=True, highlight=False, markup=False)

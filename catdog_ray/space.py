@@ -1,0 +1,57 @@
+"""`HyperParameters`: one point of the space, and what every tuner needs to know of it.
+
+The ranges themselves stand in YAML (`settings.FloatRange`, `settings.Choice`); an adapter per tuner is elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from catdog_ray.settings import Range, Value, contains, describe
+
+
+@dataclass(frozen=True)
+class HyperParameters(Mapping[str, Value]):
+    """An immutable, hashable mapping from a hyperparameter's name to its value, in the order of the space."""
+
+    items_: tuple[tuple[str, Value], ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> HyperParameters:
+        """Freeze a mapping, keeping its order."""
+        return cls(tuple(values.items()))
+
+    def __getitem__(self, name: str) -> Value:
+        for key, value in self.items_:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self.items_)
+
+    def __len__(self) -> int:
+        return len(self.items_)
+
+    def number(self, name: str, otherwise: float | None = None) -> float:
+        """The value of a numeric hyperparameter; `otherwise` where the space does not search it."""
+        value = self.get(name, otherwise)
+        if not isinstance(value, (int, float)):
+            raise KeyError(f"hyperparameter {name!r} must be a number, got {value!r}")
+        return value
+
+    def text(self) -> str:
+        """One line for a person, such as `learning_rate 0.001, dropout_rate 0.5`."""
+        return ", ".join(f"{name} {v:.3g}" if isinstance(v, float) else f"{name} {v}" for name, v in self.items())
+
+
+def require_inside(hyperparameters: Mapping[str, Value], space: Mapping[str, Range]) -> HyperParameters:
+    """The point in the space's order; ValueError names what is missing, unknown or out of range."""
+    odd = set(hyperparameters) ^ set(space)
+    if odd:
+        raise ValueError(f"hyperparameters must be exactly {', '.join(space)}; differing: {', '.join(sorted(odd))}")
+    for name, found in space.items():
+        if not contains(found, hyperparameters[name]):
+            raise ValueError(f"{name} must lie in {describe(found)}, got {hyperparameters[name]!r}")
+    return HyperParameters.of({name: hyperparameters[name] for name in space})

@@ -1,0 +1,119 @@
+"""One study from data to rows: its facts, the search, the retraining; what the commands call."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from catdog_ray import cluster, data, retraining, search
+from catdog_ray.records import OBJECTIVE, SCHEMA_VERSION, Progress, RecordError, StudyDirectory
+from catdog_ray.settings import Config
+
+OnProgress = Callable[[Progress], None]
+
+_VERSIONS = ("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy")
+
+
+def run(
+    folder: Path,
+    config: Config,
+    *,
+    with_search: bool = True,
+    top: int = 1,
+    on_data: data.Progress | None = None,
+    on_progress: OnProgress | None = None,
+) -> data.Splits:
+    """Search (unless `with_search` is False), then retrain as `config.retrain` says; all rows land in `folder`.
+
+    Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on.
+    """
+    splits = data.load(config.data, on_progress=on_data)
+    with StudyDirectory(folder) as study, _described(study, config, splits) as describe:
+        with cluster.connect(config.cluster) as running_on:
+            describe(nodes=list(running_on.nodes))
+            if with_search:
+                search.run(
+                    study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
+                )
+            if config.retrain.enabled:
+                chosen = retraining.candidates(config, study.trials.read(), top=top)
+                retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
+        # Checkpoints served to resume; nothing is left to resume.
+        shutil.rmtree(study.path / "ray", ignore_errors=True)
+    return splits
+
+
+@contextmanager
+def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> Iterator[Callable[..., None]]:
+    """Keep study.json true: written at the start, and at the end with how it ended and how long it took."""
+    earlier = study.read_study() if (study.path / "study.json").exists() else {}
+    if earlier and earlier["data"]["fingerprint"] != splits.fingerprint:
+        raise RecordError(f"{study.path}: was begun with other data ({earlier['data']['name']}); start another study")
+    started = time.monotonic()
+    facts: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "name": config.name,
+        "label": config.label,
+        "method": config.search.method,
+        "objective": OBJECTIVE.format(window=config.search.scoring_window),
+        "state": "running",
+        "started_utc": earlier.get("started_utc", datetime.now(UTC).isoformat(timespec="seconds")),
+        "wall_s": earlier.get("wall_s", 0.0),
+        "sessions": earlier.get("sessions", 0) + 1,
+        "commit": commit(),
+        "versions": versions(),
+        "nodes": earlier.get("nodes", []),
+        "data": splits.facts(),
+        "config": config.as_dict(),
+    }
+
+    def describe(**changed: Any) -> None:
+        facts.update(changed)
+        study.write_study(facts)
+
+    describe()
+    state = "failed"
+    try:
+        yield describe
+        state = "finished"
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise
+    finally:
+        describe(state=state, wall_s=facts["wall_s"] + time.monotonic() - started)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what results depend on; importing nothing."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with `+changes` where files differ from it; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        return result.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "catdog_ray", "configs", "scripts")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

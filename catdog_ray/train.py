@@ -1,0 +1,190 @@
+"""Fit one model, one `EpochRow` per epoch; checkpoint, resume, evaluate, predict. Knows no Ray and no tuner."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from catdog_ray import augment, model
+from catdog_ray.data import Images
+from catdog_ray.records import EpochRow, finite_or_none, replace_file
+from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.space import HyperParameters
+
+OnEpoch = Callable[[EpochRow, keras.Model], None]
+
+EVALUATION_BATCH = 250
+"""Images per step where nothing is learnt; it bounds memory and changes no result beyond rounding."""
+
+_DIVERGENCE_CHECK_STEPS = 16
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What `fit` needs of a config. `augment` None trains on the images as they are."""
+
+    model: ModelSettings
+    augment: AugmentSettings | None
+    train: TrainSettings
+
+
+class Diverged(Exception):
+    """The loss is no longer finite. `epochs` were finished before."""
+
+    def __init__(self, loss: float, epochs: int) -> None:
+        super().__init__(f"the loss became {loss} in epoch {epochs + 1}")
+        self.epochs = epochs
+
+
+class CheckpointError(Exception):
+    """A checkpoint file is damaged or belongs to another model."""
+
+
+def fit(
+    hyperparameters: HyperParameters,
+    train: Images,
+    selection: Images,
+    *,
+    settings: FitSettings,
+    epochs: int,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
+    resume_from: Path | None = None,
+) -> keras.Model:
+    """Train for `epochs` in all and return the model; `on_epoch(row, model)` is called after each epoch.
+
+    With `resume_from` (a file written by `save_checkpoint`) it goes on after that checkpoint's epoch and gives the
+    rows that an uninterrupted run gives. Raises Diverged as soon as the loss is not finite.
+    """
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    network = model.build(
+        hyperparameters, settings.model, image_size=train.pixels.shape[1], classes=len(train.class_names)
+    )
+    first = load_checkpoint(resume_from, network) if resume_from is not None else 0
+    batches = augment.training_batches(
+        train, settings.augment, batch_size=settings.train.batch_size, seed=seed, first_epoch=first
+    )
+    if first < epochs:
+        network.fit(
+            batches,
+            steps_per_epoch=math.ceil(len(train.labels) / settings.train.batch_size),
+            initial_epoch=first,
+            epochs=epochs,
+            shuffle=False,
+            validation_data=RescaledBatches(selection),
+            callbacks=[_Reporter(seed, on_epoch)],
+            verbose=0,
+        )
+    return network
+
+
+def evaluate(network: keras.Model, images: Images) -> tuple[float, float]:
+    """Mean loss and accuracy (a fraction) on images without augmentation."""
+    scores = network.evaluate(RescaledBatches(images), verbose=0, return_dict=True)
+    return float(scores["loss"]), float(scores["accuracy"])
+
+
+def predict(network: keras.Model, images: Images) -> np.ndarray:
+    """Probabilities (n, classes) float32."""
+    probabilities: np.ndarray = network.predict(RescaledBatches(images), verbose=0)
+    return probabilities
+
+
+def save_checkpoint(path: Path, network: keras.Model, *, epoch: int) -> None:
+    """Write weights, optimizer variables and the number of finished epochs to one .npz file, in one step."""
+    arrays = {f"w{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(network.weights)}
+    arrays |= {f"o{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(network.optimizer.variables)}
+    content = io.BytesIO()
+    np.savez(content, epoch=np.int64(epoch), **arrays)  # type: ignore[arg-type]
+    replace_file(path, content.getvalue())
+
+
+def checkpoint_epoch(path: Path) -> int:
+    """The number of finished epochs in a checkpoint; CheckpointError where the file is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if stored.zip.testzip() is not None:
+                raise CheckpointError(f"{path}: damaged")
+            return int(stored["epoch"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+
+
+def load_checkpoint(path: Path, network: keras.Model) -> int:
+    """Put a checkpoint into a freshly built model; returns its finished epochs. Raises CheckpointError."""
+    epoch = checkpoint_epoch(path)
+    network.optimizer.build(network.trainable_variables)
+    with np.load(path, allow_pickle=False) as stored:
+        for prefix, variables in (("w", network.weights), ("o", network.optimizer.variables)):
+            for index, variable in enumerate(variables):
+                name = f"{prefix}{index}"
+                if name not in stored or stored[name].shape != tuple(variable.shape):
+                    raise CheckpointError(f"{path}: is of another model ({variable.path} does not fit)")
+                variable.assign(stored[name])
+    return epoch
+
+
+class RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Images in order, rescaled batch by batch, so that no float copy of the whole split is made."""
+
+    def __init__(self, images: Images) -> None:
+        super().__init__()
+        self._images = images
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._images.labels) / EVALUATION_BATCH)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
+        return augment.rescale(self._images.pixels[part]), self._images.labels[part]
+
+
+class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reseeds dropout at the start of every epoch, watches the loss, and hands out one row per epoch."""
+
+    def __init__(self, seed: int, on_epoch: OnEpoch | None) -> None:
+        super().__init__()
+        self._seed, self._on_epoch = seed, on_epoch
+        self._epoch, self._started = 0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._started = epoch, time.perf_counter()
+        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        for index, layer in enumerate(dropouts):
+            # Keras does not save a dropout's seed state; derived from (seed, epoch) it needs no saving.
+            state = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
+            if layer.rate > 0:
+                layer.seed_generator.state.assign(state.astype("uint32"))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # Reading a loss waits for the device, so not after every step. The running mean keeps a NaN.
+        if batch % _DIVERGENCE_CHECK_STEPS == 0 and logs:
+            self._require_finite(float(logs["loss"]))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        scores = logs or {}
+        self._require_finite(float(scores["loss"]))
+        row = EpochRow(
+            epoch=epoch + 1,
+            train_loss=float(scores["loss"]),
+            train_accuracy=float(scores["accuracy"]),
+            selection_loss=finite_or_none(float(scores["val_loss"])),
+            selection_accuracy=float(scores["val_accuracy"]),
+            seconds=time.perf_counter() - self._started,
+        )
+        if self._on_epoch is not None:
+            self._on_epoch(row, self.model)
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(loss, epochs=self._epoch)

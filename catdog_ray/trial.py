@@ -1,0 +1,210 @@
+"""The functions that run on a worker: prepare the process, fit, report to Ray Tune, checkpoint.
+
+Keras is imported inside the functions only, so that the driver can import this module without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from catdog_ray.data import Images
+from catdog_ray.records import EpochRow, objective
+from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.space import HyperParameters
+
+if TYPE_CHECKING:
+    import keras
+
+Report = dict[str, Any]
+
+
+def run_trial(
+    parameters: Mapping[str, Any],
+    *,
+    train: Images,
+    selection: Images,
+    model_settings: ModelSettings,
+    augment_settings: AugmentSettings,
+    train_settings: TrainSettings,
+    epochs: int,
+    scoring_window: int,
+    seed: int,
+    threads: int,
+) -> None:
+    """One trial of a search. `parameters`: number, hyperparameters, resume_from (checkpoints, newest first).
+
+    Reports after every epoch; a diverged loss ends the trial with `failure` set instead of raising, because Ray
+    retries what raises.
+    """
+    course = _Course(parameters, train_settings.checkpoint_epochs, scoring_window=scoring_window)
+    course.fit(
+        train,
+        selection,
+        settings=(model_settings, augment_settings, train_settings),
+        epochs=epochs,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def run_retraining(
+    parameters: Mapping[str, Any],
+    *,
+    train: Images,
+    test: Images,
+    model_settings: ModelSettings,
+    augment_settings: AugmentSettings,
+    train_settings: TrainSettings,
+    milestones: tuple[int, ...],
+    threads: int,
+) -> None:
+    """One configuration and seed to the last milestone.
+
+    `parameters` also holds `seed`, `keep_model` and `resume_before`: a checkpoint from that epoch on is too late,
+    because the milestone at it is not on record.
+
+    At each milestone the report carries the clean training scores and the test probabilities (n, classes).
+    """
+    from catdog_ray.train import evaluate, predict
+
+    def at_milestone(row: EpochRow, network: keras.Model) -> Report:
+        if row.epoch not in milestones:
+            return {}
+        loss, accuracy = evaluate(network, train)
+        return {
+            "clean_train_loss": loss,
+            "clean_train_accuracy": accuracy,
+            "probabilities": predict(network, test).tolist(),
+        }
+
+    course = _Course(
+        parameters,
+        train_settings.checkpoint_epochs,
+        scoring_window=None,
+        extra=at_milestone,
+        always_save=milestones,
+        keep_model=bool(parameters["keep_model"]),
+    )
+    course.fit(
+        train,
+        test,
+        settings=(model_settings, augment_settings, train_settings),
+        epochs=milestones[-1],
+        seed=parameters["seed"],
+        threads=threads,
+    )
+
+
+class _Course:
+    """The way of one trial through its epochs: where it starts, what it reports, when it saves."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        checkpoint_epochs: int,
+        *,
+        scoring_window: int | None,
+        extra: Callable[[EpochRow, keras.Model], Report] | None = None,
+        always_save: tuple[int, ...] = (),
+        keep_model: bool = False,
+    ) -> None:
+        self._parameters, self._checkpoint_epochs = parameters, checkpoint_epochs
+        self._window, self._extra, self._always_save = scoring_window, extra, always_save
+        self._keep_model = keep_model
+        self._accuracies: list[float] = []
+        self._last: Report = {}
+
+    def fit(
+        self,
+        train: Images,
+        held_out: Images,
+        *,
+        settings: tuple[ModelSettings, AugmentSettings, TrainSettings],
+        epochs: int,
+        seed: int,
+        threads: int,
+    ) -> None:
+        from catdog_ray import backend
+
+        backend.prepare(threads=threads)
+        from catdog_ray.train import Diverged, FitSettings, fit
+
+        hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])
+        with tempfile.TemporaryDirectory(prefix="catdog-ray-") as folder:
+            resume_from = self._fetch_checkpoint(Path(folder))
+            try:
+                fit(
+                    hyperparameters,
+                    train,
+                    held_out,
+                    settings=FitSettings(*settings),
+                    epochs=epochs,
+                    seed=seed,
+                    on_epoch=self._on_epoch,
+                    resume_from=resume_from,
+                )
+            except Diverged as diverged:
+                # Ray's scheduler needs a finite score from every result; a trial without an epoch has none: 0.
+                failure = {"failure": str(diverged), "epoch": diverged.epochs, "done": True}
+                tune.report({"objective": 0.0, **self._last, **self._score(), **failure})
+
+    def _on_epoch(self, row: EpochRow, network: keras.Model) -> None:
+        from catdog_ray.model import multiply_adds
+
+        self._accuracies.append(row.selection_accuracy)
+        report: Report = {
+            **row.__dict__,
+            **self._score(),
+            "parameters": int(network.count_params()),
+            "multiply_adds": multiply_adds(network),
+            "failure": None,
+        }
+        self._last = report
+        report = {**report, **(self._extra(row, network) if self._extra else {})}
+        if row.epoch % self._checkpoint_epochs and row.epoch not in self._always_save:
+            tune.report(report)
+            return
+        with tempfile.TemporaryDirectory(prefix="catdog-ray-") as folder:
+            self._save(Path(folder), network, row.epoch)
+            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    def _score(self) -> Report:
+        if self._window is None or not self._accuracies:
+            return {}
+        return {"objective": objective(self._accuracies, window=self._window)}
+
+    def _save(self, folder: Path, network: keras.Model, epoch: int) -> None:
+        from catdog_ray.train import save_checkpoint
+
+        save_checkpoint(folder / "checkpoint.npz", network, epoch=epoch)
+        (folder / "accuracies.json").write_text(json.dumps(self._accuracies), encoding="utf-8")
+        if self._keep_model and epoch == max(self._always_save):
+            network.save(folder / "model.keras")
+
+    def _fetch_checkpoint(self, folder: Path) -> Path | None:
+        """A whole checkpoint: Ray's own after a lost worker, or one that an interrupted session left."""
+        from catdog_ray.train import CheckpointError, checkpoint_epoch
+
+        own = tune.get_checkpoint()
+        latest = self._parameters.get("resume_before") or math.inf
+        found = [(own, math.inf)] if own else []
+        found += [(tune.Checkpoint(uri), latest) for uri in self._parameters["resume_from"]]
+        for number, (checkpoint, before) in enumerate(found):
+            try:
+                local = Path(checkpoint.to_directory(str(folder / str(number))))
+                epoch = checkpoint_epoch(local / "checkpoint.npz")
+                self._accuracies = json.loads((local / "accuracies.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError, CheckpointError):
+                # Torn by the crash that made it needed; the one before it will do.
+                continue
+            if len(self._accuracies) == epoch < before:
+                return local / "checkpoint.npz"
+        self._accuracies = []
+        return None

@@ -1,0 +1,28 @@
+"""Put studies side by side: `python scripts/compare_results.py results/*`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from catdog_ray import command
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the studies and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="folder of a study under results/")
+    flags = parser.parse_args(arguments)
+    # `results/*` also names README.md and the like.
+    folders = [folder for folder in flags.studies if folder.is_dir() or not folder.exists()]
+
+    from rich.console import Console
+
+    from catdog_ray import compare, live
+
+    live.print_results(Console(), [compare.read(folder) for folder in folders])
+
+
+if __name__ == "__main__":
+    command.run(main)
