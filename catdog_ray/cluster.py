@@ -5,35 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catdog_ray import environment
 from catdog_ray.settings import ClusterSettings, UserError
-
-_DRIVER_ENVIRONMENT = {
-    # Ctrl-C must reach us as KeyboardInterrupt: Tune's own handler returns as if the search had finished.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # The rows are the record; Tune's CSV, JSON and TensorBoard copies are not needed.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # The snapshot that we do not use need not be written often.
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
-}
-
-_WORKER_ENVIRONMENT = {
-    # A re-used worker must wait for the last trial's thread; Ray's 2 seconds can lose a trial for good.
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-    # A trial that asks for no GPU sees none.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 
 _OBJECT_STORE_BYTES = 2 * 2**30
 
@@ -54,11 +33,8 @@ class Cluster:
 @contextmanager
 def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     """Start a private Ray on this machine (`address: local`) or join one; leave nothing behind."""
-    os.environ.update({**_DRIVER_ENVIRONMENT, **_WORKER_ENVIRONMENT})
+    environment.prepare(settings)
     local = settings.address == "local"
-    if local:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -67,11 +43,12 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "configure_logging": True,
-        "runtime_env": {"env_vars": _passed_on()},
+        "runtime_env": {"env_vars": environment.passed_on()},
     }
     try:
         if local:
             context = ray.init(
+                address="local",
                 include_dashboard=settings.dashboard,
                 dashboard_host="127.0.0.1",
                 object_store_memory=_OBJECT_STORE_BYTES,
@@ -135,8 +112,6 @@ def run_trials(
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            metric="objective" if scheduler is not None else None,
-            mode="max" if scheduler is not None else None,
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=count,
@@ -175,11 +150,6 @@ def checkpoints(storage_path: str, trial_name: str) -> list[str]:
     except OSError as error:
         raise ClusterError(f"cluster.storage_path: {uri} cannot be listed ({_first_line(error)})") from error
     return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
-
-
-def _passed_on() -> dict[str, str]:
-    chosen = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
-    return {**_WORKER_ENVIRONMENT, **chosen}
 
 
 def _describe_nodes() -> tuple[dict[str, Any], ...]:

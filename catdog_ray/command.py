@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
-from catdog_ray.records import RecordError, StudyDirectory
+from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
 from catdog_ray.settings import METHODS, Config, ConfigError, UserError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "data.cache_dir", "data.source", "output", "name")
+_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
@@ -131,9 +131,10 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
 
 def saved_config(folder: Path) -> Config:
     """The config that a study was begun with."""
-    study = StudyDirectory(folder).read_study()
+    directory = StudyDirectory(folder)
+    study, machine = directory.read_study(), directory.read_machine_settings()
     try:
-        return configuration.from_dict(study["config"])
+        return configuration.load(base=configuration.from_dict(study["config"]), overrides=machine)
     except (KeyError, UserError) as error:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 

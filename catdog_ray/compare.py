@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from catdog_ray.records import RetrainRow, StudyDirectory, TrialRow, best_trial
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import RetrainRow, TrialRow, best_trial
 from catdog_ray.space import HyperParameters
 
 
@@ -40,11 +41,17 @@ class MilestoneResult:
     label: str
     method: str
     configuration: str
+    is_best: bool
     hyperparameters: HyperParameters
     milestone: int
     train: Estimate
     test: Estimate
     test_images: int
+
+    @property
+    def title(self) -> str:
+        """The configuration as tables name it."""
+        return f"{self.configuration}, tuned" if self.is_best else self.configuration
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ def milestones(study: Study) -> list[MilestoneResult]:
     groups: dict[tuple[str, int], list[RetrainRow]] = {}
     for row in study.retrain:
         groups.setdefault((row.configuration, row.milestone), []).append(row)
+    best = best_trial(study.trials)
     order = sorted(groups, key=lambda key: (key[0] == "baseline", key[0], key[1]))
     return [
         MilestoneResult(
@@ -112,6 +120,7 @@ def milestones(study: Study) -> list[MilestoneResult]:
             label=str(study.facts["label"]),
             method=str(study.facts["method"]),
             configuration=configuration,
+            is_best=best is not None and groups[configuration, milestone][0].hyperparameters == best.hyperparameters,
             hyperparameters=HyperParameters.of(groups[configuration, milestone][0].hyperparameters),
             milestone=milestone,
             train=estimate([row.train_accuracy for row in groups[configuration, milestone]]),

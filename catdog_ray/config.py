@@ -57,6 +57,11 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     }
 
 
+def setting(config: Config, name: str) -> Any:
+    """One setting by its dotted name."""
+    return _flatten(config.as_dict())[name]
+
+
 def _find(path: str | Path) -> Path:
     given = Path(path)
     package = Path(__file__).parent

@@ -1,43 +1,30 @@
-"""An archive, a folder or the drawn set become `Images`: uint8 arrays in training, selection and test splits.
-
-An archive is read in memory and never unpacked, so nothing in it can name a place on the disk.
-"""
+"""An archive, a folder or the drawn set become `Images`: uint8 arrays in training, selection and test splits."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import io
 import json
 import os
 import shutil
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from catdog_ray import drawn
-from catdog_ray.settings import DataSettings, UserError
+from catdog_ray.settings import DataSettings
+from catdog_ray.sources import SPLITS, DataError, FolderReader, Reader, Unreadable, ZipReader, decode, find_layout
 
 Progress = Callable[[int, int], None]
 """Called with (files decoded, files in all)."""
 
 DRAWN = "drawn"
-_SPLITS = ("train", "validation")
-_LARGEST_FILE_BYTES = 64 * 2**20
-_LARGEST_IMAGE_PIXELS = 64_000_000
 _CACHE_FORMAT = 1
-
-
-class DataError(UserError):
-    """The data set is missing, unreadable or of the wrong layout."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +116,13 @@ def open_source(settings: DataSettings) -> Source:
         return _Drawn(settings.drawn_train, settings.drawn_test, settings.drawn_seed)
     path = Path(settings.source).expanduser()
     if path.is_dir():
-        return _Files(path.name or str(path), _FolderReader(path))
+        return _Files(path.name or str(path), FolderReader(path))
     if not path.is_file():
         raise DataError(
             f"--data: there is no file or folder {settings.source!r}; give a zip archive or a folder that holds "
             f"train/<class>/ and validation/<class>/, or 'drawn' for the built-in data"
         )
-    return _Files(path.name, _ZipReader(path))
+    return _Files(path.name, ZipReader(path))
 
 
 class _Drawn:
@@ -161,25 +148,15 @@ class _Drawn:
         return parts[0], parts[1], []
 
 
-class _Reader(Protocol):
-    def names(self) -> Iterable[str]:
-        """Files, and folders with a slash at the end."""
-        ...
-
-    def read(self, name: str) -> bytes: ...
-
-    def identity(self, names: Iterable[str]) -> Iterator[object]: ...
-
-
 class _Files:
     """A tree of files, in an archive or a folder, with train/ and validation/ somewhere near its root."""
 
-    def __init__(self, name: str, reader: _Reader) -> None:
+    def __init__(self, name: str, reader: Reader) -> None:
         self.name, self._reader = name, reader
-        self._entries, self._classes = _find_layout(name, sorted(reader.names()))
+        self._entries, self._classes = find_layout(name, sorted(reader.names()))
 
     def identity(self, image_size: int) -> str:
-        names = [entry for split in _SPLITS for entry, _, _ in self._entries[split]]
+        names = [entry for split in SPLITS for entry, _, _ in self._entries[split]]
         return _key(self.name, image_size, *self._reader.identity(names))
 
     def decode(self, image_size: int, on_progress: Progress | None) -> tuple[Images, Images, list[str]]:
@@ -187,7 +164,7 @@ class _Files:
         total = sum(len(entries) for entries in self._entries.values())
         parts, done = [], 0
         with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-            for split in _SPLITS:
+            for split in SPLITS:
                 entries = self._entries[split]
                 pixels = np.empty((len(entries), image_size, image_size, 3), np.uint8)
                 jobs = threads.map(lambda entry: self._decode_one(entry[0], image_size), entries)
@@ -209,155 +186,12 @@ class _Files:
     def _decode_one(self, name: str, image_size: int) -> np.ndarray | None:
         try:
             return decode(self._reader.read(name), image_size)
-        except _Unreadable:
+        except Unreadable:
             return None
 
 
-class _Unreadable(Exception):
-    """One file cannot be read or is no image."""
-
-
-def decode(content: bytes, image_size: int) -> np.ndarray:
-    """One picture file as upright RGB (image_size, image_size, 3) uint8, both sides scaled to fit.
-
-    Raises an error of this module if it is no readable image or larger than 64 megapixels.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
-            warnings.simplefilter("ignore")
-            if image.width * image.height > _LARGEST_IMAGE_PIXELS:
-                raise _Unreadable("too many pixels")
-            # For a JPEG: decode at the smallest scale that is still at least twice as large as wanted.
-            image.draft("RGB", (2 * image_size, 2 * image_size))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(upright.resize((image_size, image_size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, MemoryError) as error:
-        raise _Unreadable(str(error)) from error
-    except Image.DecompressionBombError as error:
-        raise _Unreadable(str(error)) from error
-
-
-class _FolderReader:
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def names(self) -> Iterable[str]:
-        for folder, subfolders, files in os.walk(self._root):
-            depth = len(Path(folder).relative_to(self._root).parts)
-            subfolders[:] = [] if depth >= 4 else sorted(s for s in subfolders if not s.startswith("."))
-            for subfolder in subfolders:
-                yield (Path(folder) / subfolder).relative_to(self._root).as_posix() + "/"
-            for file in files:
-                yield (Path(folder) / file).relative_to(self._root).as_posix()
-
-    def read(self, name: str) -> bytes:
-        try:
-            with (self._root / name).open("rb") as file:
-                content = file.read(_LARGEST_FILE_BYTES + 1)
-        except OSError as error:
-            raise _Unreadable(str(error)) from error
-        return _bounded(content)
-
-    def identity(self, names: Iterable[str]) -> Iterator[object]:
-        def digest(name: str) -> str:
-            try:
-                return hashlib.sha256(self.read(name)).hexdigest()
-            except _Unreadable as error:
-                return str(error)
-
-        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-            yield from zip(names, threads.map(digest, names), strict=True)
-
-
-class _ZipReader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DataError(f"{path}: is no readable zip archive ({error}); download or pack it again") from None
-        self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in self._archive.infolist():
-            parts = PurePosixPath(entry.filename).parts
-            if ".." in parts or entry.filename.startswith("/") or "\\" in entry.filename:
-                raise DataError(f"{path}: refused, its entry {entry.filename!r} points outside the archive")
-            self._entries[entry.filename] = entry
-
-    def names(self) -> Iterable[str]:
-        return self._entries
-
-    def read(self, name: str) -> bytes:
-        entry = self._entries[name]
-        if entry.flag_bits & 1 or entry.file_size > _LARGEST_FILE_BYTES:
-            raise _Unreadable("encrypted or too large")
-        try:
-            with self._archive.open(entry) as file:
-                return _bounded(file.read(_LARGEST_FILE_BYTES + 1))
-        # zipfile and the decompressors under it raise all of these on damaged entries.
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise _Unreadable(str(error)) from error
-        except Exception as error:
-            if type(error).__module__ in ("zlib", "lzma", "_lzma"):
-                raise _Unreadable(str(error)) from error
-            raise
-
-    def identity(self, names: Iterable[str]) -> Iterator[object]:
-        with self._path.open("rb") as file:
-            yield hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bounded(content: bytes) -> bytes:
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise _Unreadable("too large")
-    return content
-
-
-Entry = tuple[str, str, int]
-"""(name in the reader, split/class/file, label)"""
-
-
-def _find_layout(source: str, names: list[str]) -> tuple[dict[str, list[Entry]], tuple[str, ...]]:
-    """Group file names by split and class; the root is the folder that holds train/ and validation/."""
-    by_root: dict[tuple[str, ...], dict[str, dict[str, list[str]]]] = {}
-    for name in names:
-        parts = PurePosixPath(name).parts
-        if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
-            continue
-        is_file = not name.endswith("/")
-        for depth, part in enumerate(parts[: -2 if is_file else -1]):
-            if part in _SPLITS and depth <= 1:
-                classes = by_root.setdefault(parts[:depth], {}).setdefault(part, {})
-                files = classes.setdefault(parts[depth + 1], [])
-                if is_file and len(parts) == depth + 3:
-                    files.append(name)
-                break
-    roots = [splits for splits in by_root.values() if set(splits) == set(_SPLITS)]
-    expected = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"
-    if len(roots) != 1:
-        found = "several folders with train/ and validation/" if roots else "no folder with both"
-        raise DataError(f"{source}: wrong layout, {found}; {expected}")
-    splits = roots[0]
-    classes_of = tuple(sorted(splits["train"]))
-    if len(classes_of) < 2:
-        raise DataError(f"{source}: train/ holds one class only ({', '.join(classes_of)}); {expected}")
-    for name in sorted({*splits["train"], *splits["validation"]}):
-        for split in _SPLITS:
-            if not splits[split].get(name):
-                state = "is empty" if name in splits[split] else "is missing"
-                raise DataError(f"{source}: class {name!r} {state} in {split}/; {expected}")
-    entries = {
-        split: [
-            (file, f"{split}/{name}/{PurePosixPath(file).name}", label)
-            for label, name in enumerate(classes_of)
-            for file in splits[split][name]
-        ]
-        for split in _SPLITS
-    }
-    return entries, classes_of
-
-
 def _require_every_class(source: str, train: Images, test: Images) -> None:
-    for split, images in zip(_SPLITS, (train, test), strict=True):
+    for split, images in zip(SPLITS, (train, test), strict=True):
         for label, name in enumerate(images.class_names):
             if not np.any(images.labels == label):
                 raise DataError(f"{source}: class {name!r} has no readable image in {split}/")

@@ -118,7 +118,7 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
         table.add_column(name, justify="right" if name == "epochs" else "left")
     for study in studies:
         for result in milestones(study):
-            cells = [result.configuration, str(result.milestone), percent(result.train.mean), result.test.text()]
+            cells = [result.title, str(result.milestone), percent(result.train.mean), result.test.text()]
             table.add_row(*([study.name] if several else []), *cells)
     table.add_section()
     for what, train, validation in BRIEF:
@@ -128,7 +128,7 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
     console.print(table)
     for study in studies:
         for result in {found.configuration: found for found in milestones(study)}.values():
-            text = f"{study.name}, {result.configuration}: {result.hyperparameters.text()}"
+            text = f"{study.name}, {result.title}: {result.hyperparameters.text()}"
             console.print(text, soft_wrap=True, highlight=False, markup=False)
     if any(study.is_drawn for study in studies):
         console.print(

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from catdog_ray.records import RetrainEpochRow
 
-_COLOURS = {"best": "#1f77b4", "baseline": "#d95f02"}
+_BASELINE_COLOUR = "#d95f02"
+_TUNED_COLOURS = ("#1f77b4", "#1b9e77", "#7570b3", "#666666")
 
 
 def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, milestones: Sequence[int]) -> None:
@@ -19,6 +20,8 @@ def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, mile
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
+    tuned = sorted({row.configuration for row in rows} - {"baseline"})
+    colours = {name: _TUNED_COLOURS[index % len(_TUNED_COLOURS)] for index, name in enumerate(tuned)}
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         seen: set[tuple[str, str]] = set()
         for configuration, seed in sorted({(row.configuration, row.seed) for row in rows}):
@@ -32,7 +35,7 @@ def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, mile
                     [row.epoch for row in run],
                     [getattr(row, f"{split}_{quantity}") for row in run],
                     style,
-                    color=_COLOURS.get(configuration, "#666666"),
+                    color=colours.get(configuration, _BASELINE_COLOUR),
                     linewidth=1.1,
                     alpha=0.6 if split == "train" else 0.9,
                     label=None if (configuration, split) in seen else label,

@@ -13,21 +13,18 @@ from ray.tune import Callback
 
 from catdog_ray import cluster, trial
 from catdog_ray.data import Images, Splits
+from catdog_ray.ledger import StudyDirectory, replace_file, to_json
 from catdog_ray.records import (
     EpochRow,
     PredictionRow,
     Progress,
-    RecordError,
     RetrainEpochRow,
     RetrainFailure,
     RetrainRow,
-    StudyDirectory,
     TrialRow,
     best_trial,
     failure_reason,
     finite_or_none,
-    replace_file,
-    to_json,
 )
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.settings import Config
@@ -38,7 +35,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration to retrain: `best` (or `best-2`, ...) of a search, or the brief's `baseline`."""
+    """A configuration to retrain: `trial-0007` of the search, or the brief's `baseline`."""
 
     configuration: str
     hyperparameters: HyperParameters
@@ -47,14 +44,20 @@ class Candidate:
 
 
 def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> list[Candidate]:
-    """What `retrain.configurations` names; the baseline is left out where the search chose the same point."""
-    found: list[Candidate] = []
-    if "best" in config.retrain.configurations:
-        found += _best(config, trials, top)
-    if "baseline" in config.retrain.configurations:
-        point = HyperParameters.of({name: config.baseline[name] for name in config.space})
-        if all(point != candidate.hyperparameters for candidate in found):
-            found.append(Candidate("baseline", point, None, None))
+    """What `retrain.configurations` names, the best first; one candidate where the best is the baseline."""
+    baseline = HyperParameters.of({name: config.baseline[name] for name in config.space})
+    rest, found = list(trials), []
+    for _ in range(top if "best" in config.retrain.configurations else 0):
+        row = best_trial(rest)
+        if row is None:
+            break
+        rest.remove(row)
+        point = HyperParameters.of({name: row.hyperparameters[name] for name in config.space})
+        if point not in [candidate.hyperparameters for candidate in found]:
+            name = "baseline" if point == baseline else f"trial-{row.trial:04d}"
+            found.append(Candidate(name, point, row.trial, row.objective))
+    if "baseline" in config.retrain.configurations and all(item.configuration != "baseline" for item in found):
+        found.append(Candidate("baseline", baseline, None, None))
     return found
 
 
@@ -71,7 +74,6 @@ def run(
 
     Trains on training and selection images together and reports on the test split.
     """
-    _require_same(study, chosen)
     _drop_uncommitted_predictions(study)
     storage_path = cluster.storage(config.cluster, study.path)
     planned = _planned(study, config, chosen, storage_path)
@@ -101,20 +103,8 @@ def run(
 
 
 def run_name(parameters: Mapping[str, Any]) -> str:
-    """`best-seed-0`: in Ray's dashboard, on the disk and in messages."""
+    """`trial-0007-seed-0`: in Ray's dashboard, on the disk and in messages."""
     return f"{parameters['configuration']}-seed-{parameters['seed']}"
-
-
-def _best(config: Config, trials: Sequence[TrialRow], top: int) -> list[Candidate]:
-    rest, found = list(trials), []
-    for rank in range(1, top + 1):
-        row = best_trial(rest)
-        if row is None:
-            break
-        rest.remove(row)
-        point = HyperParameters.of({name: row.hyperparameters[name] for name in config.space})
-        found.append(Candidate("best" if rank == 1 else f"best-{rank}", point, row.trial, row.objective))
-    return found
 
 
 def _seeds(config: Config) -> range:
@@ -134,22 +124,12 @@ def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate],
                 "seed": seed,
                 "trial": candidate.trial,
                 "selection_objective": candidate.selection_objective,
-                "keep_model": candidate.configuration == "best" and seed == config.seed,
+                "keep_model": candidate is chosen[0] and seed == config.seed,
                 "resume_before": missing[0],
             }
             left = tuple(cluster.checkpoints(storage_path, run_name(extra)))
             planned.append(Planned(len(planned), candidate.hyperparameters, left, extra=extra))
     return planned
-
-
-def _require_same(study: StudyDirectory, chosen: Sequence[Candidate]) -> None:
-    now = {candidate.configuration: dict(candidate.hyperparameters) for candidate in chosen}
-    for row in study.retrain.read():
-        if row.configuration in now and now[row.configuration] != row.hyperparameters:
-            raise RecordError(
-                f"{study.retrain.path}: {row.configuration!r} was retrained before the search went on to a better "
-                "configuration; move retrain*.jsonl and predictions.jsonl away to retrain the new one"
-            )
 
 
 def _drop_uncommitted_predictions(study: StudyDirectory) -> None:
@@ -182,6 +162,10 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._runs = [(candidate.configuration, seed) for seed in _seeds(config) for candidate in chosen]
         self._running: set[str] = set()
         self._done, self._failed = len(self._runs) - planned, 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what it is given for a restore of its own, which is never used."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._running.add(run_name(trial.config))

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback
-from ray.tune.schedulers import ASHAScheduler
 
 from catdog_ray import cluster, trial
 from catdog_ray.data import Images
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.past import Past, trial_row
 from catdog_ray.records import (
     STATUSES,
     EpochRow,
     Progress,
-    StudyDirectory,
     TrialEpochRow,
     TrialRow,
     best_trial,
     failure_reason,
-    finite_or_none,
 )
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
 from catdog_ray.settings import Config
@@ -31,8 +28,10 @@ from catdog_ray.space import HyperParameters
 
 OnProgress = Callable[[Progress], None]
 
+
 REPEAT_TOLERANCE = 0.02
 """How far an epoch repeated from a checkpoint may lie from its first record before it is worth a warning."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def run(
     There is no argument for the test split. Raises KeyboardInterrupt if interrupted; the rows are then on the disk.
     """
     settings = config.search
-    past = _Past.read(study, config)
+    past = Past.read(study, settings)
     study.trials.append(*past.settled)
     finished = [*past.finished, *past.settled]
     suggester = _suggester(study, config)
@@ -101,78 +100,6 @@ def starting_points(config: Config) -> list[HyperParameters]:
     return [{"baseline": baseline}[name] for name in config.search.start_from]
 
 
-class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
-    """Ray's ASHA with the trial's number as its identity, so that recorded rows can be replayed into its rungs.
-
-    Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
-    """
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        super().on_trial_add(tune_controller, _Numbered.of(trial))
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision: str = super().on_trial_result(tune_controller, _Numbered.of(trial), result)
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        super().on_trial_complete(tune_controller, _Numbered.of(trial), result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        super().on_trial_remove(tune_controller, _Numbered.of(trial))
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    """The one attribute of a trial that ASHA's bookkeeping uses."""
-
-    trial_id: int
-
-    @classmethod
-    def of(cls, trial: Any) -> _Numbered:
-        return cls(trial.config["number"])
-
-
-@dataclass
-class _Replayed:
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Past:
-    """What the rows say of earlier sessions."""
-
-    finished: list[TrialRow]
-    settled: list[TrialRow]
-    epochs: Mapping[int, list[TrialEpochRow]]
-    elapsed_s: float
-    asha: ResumableASHA
-
-    @classmethod
-    def read(cls, study: StudyDirectory, config: Config) -> _Past:
-        """Replay all epochs, in the order in which they arrived, into a fresh ASHA.
-
-        `settled` are trials whose last epoch ended them (full budget, or stopped by ASHA) but whose own row was cut
-        off by a crash.
-        """
-        finished = study.trials.read()
-        ended = {row.trial for row in finished}
-        asha = _asha(config)
-        epochs: defaultdict[int, list[TrialEpochRow]] = defaultdict(list)
-        settled = []
-        rows = study.epochs.read()
-        for row in rows:
-            tune_trial = _Replayed({"number": row.trial})
-            if row.trial not in epochs:
-                asha.on_trial_add(None, tune_trial)
-            epochs[row.trial].append(row)
-            decision = asha.on_trial_result(None, tune_trial, {"epoch": row.epoch, "objective": row.objective})
-            if decision == ASHAScheduler.STOP and row.trial not in ended:
-                ended.add(row.trial)
-                settled.append(_trial_row(epochs[row.trial], config.search.max_epochs, None, row.elapsed_s))
-        elapsed = max([row.elapsed_s for row in [*rows, *finished]], default=0.0)
-        return cls(finished, settled, epochs, elapsed, asha)
-
-
 class _Recorder(Callback):  # type: ignore[misc]
     """Writes the rows as results arrive, and tells the view on the terminal."""
 
@@ -180,7 +107,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self,
         study: StudyDirectory,
         config: Config,
-        past: _Past,
+        past: Past,
         finished: Sequence[TrialRow],
         on_progress: OnProgress | None,
     ) -> None:
@@ -190,6 +117,10 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._running: set[int] = set()
         self._before_s, self._started = past.elapsed_s, time.monotonic()
         self._new_epochs = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what it is given for a restore of its own, which is never used."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._running.add(trial.config["number"])
@@ -219,7 +150,7 @@ class _Recorder(Callback):  # type: ignore[misc]
         self._running.discard(number)
         rows = self._epochs.get(number, [])
         if rows:
-            row = _trial_row(rows, self._config.search.max_epochs, failure, self._elapsed_s())
+            row = trial_row(rows, self._config.search.max_epochs, failure, self._elapsed_s())
         else:
             row = TrialRow(
                 trial=number,
@@ -309,19 +240,7 @@ def _suggester(study: StudyDirectory, config: Config) -> Suggester:
     )
 
 
-def _asha(config: Config) -> ResumableASHA:
-    settings = config.search
-    scheduler = ResumableASHA(
-        time_attr="epoch",
-        max_t=settings.max_epochs,
-        grace_period=settings.grace_epochs,
-        reduction_factor=settings.reduction_factor,
-    )
-    scheduler.set_search_properties("objective", "max")
-    return scheduler
-
-
-def _planned(past: _Past, config: Config, finished: Sequence[TrialRow], storage_path: str) -> list[Planned]:
+def _planned(past: Past, config: Config, finished: Sequence[TrialRow], storage_path: str) -> list[Planned]:
     """Trials that a crash left, then the starting points that never began."""
     ended = {row.trial for row in finished}
     left = [
@@ -341,24 +260,6 @@ def _planned(past: _Past, config: Config, finished: Sequence[TrialRow], storage_
         if number not in known
     ]
     return left + starts
-
-
-def _trial_row(rows: Sequence[TrialEpochRow], max_epochs: int, failure: str | None, elapsed_s: float) -> TrialRow:
-    last = rows[-1]
-    status = "failed" if failure else "completed" if last.epoch >= max_epochs else "stopped"
-    return TrialRow(
-        trial=last.trial,
-        status=status,
-        reason=failure,
-        hyperparameters=last.hyperparameters,
-        epochs=last.epoch,
-        objective=finite_or_none(last.objective),
-        parameters=last.parameters,
-        multiply_adds=last.multiply_adds,
-        suggestion_seconds=last.suggestion_seconds,
-        training_seconds=sum(row.seconds for row in rows),
-        elapsed_s=elapsed_s,
-    )
 
 
 def _compare_repeated(first: TrialEpochRow, again: TrialEpochRow) -> None:

@@ -144,7 +144,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         open_numbers: Sequence[int] = (),
         max_epochs: int,
     ) -> None:
-        super().__init__(metric="objective", mode="max")
+        super().__init__(metric="objective" if suggester is not None else None, mode="max")
         self._suggester, self._max_epochs = suggester, max_epochs
         self._planned, self._open_numbers = list(planned), list(open_numbers)
         self._numbers: dict[str, int] = {}
@@ -184,6 +184,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         else:
             status = "completed" if result["epoch"] >= self._max_epochs else "stopped"
             self._suggester.finish(number, status, result["epoch"], result["objective"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what it is given for a restore of its own, which is never used."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the searcher is rebuilt from the rows."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from catdog_ray import compare, live, plots, study
+from catdog_ray import environment
 from catdog_ray.command import CommandFailed, Interrupted
-from catdog_ray.records import StudyDirectory
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import Config
 
 
@@ -17,6 +17,9 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
 
     Raises CommandFailed where no trial has a score, Interrupted on Ctrl-C.
     """
+    environment.prepare(config.cluster)
+    from catdog_ray import compare, live, plots, study
+
     console = Console()
     console.print(f"study {folder} ({config.label})", highlight=False, markup=False)
     try:

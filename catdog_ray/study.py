@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import cluster, data, retraining, search
-from catdog_ray.records import OBJECTIVE, SCHEMA_VERSION, Progress, RecordError, StudyDirectory
+from catdog_ray import config as configuration
+from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
+from catdog_ray.records import OBJECTIVE, Progress
 from catdog_ray.settings import Config
 
 OnProgress = Callable[[Progress], None]
@@ -72,7 +74,7 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
         "versions": versions(),
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
-        "config": config.as_dict(),
+        "config": portable(config.as_dict()),
     }
 
     def describe(**changed: Any) -> None:
@@ -80,6 +82,7 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
         study.write_study(facts)
 
     describe()
+    study.write_machine_settings({name: configuration.setting(config, name) for name in MACHINE_SETTINGS})
     state = "failed"
     try:
         yield describe

@@ -1,0 +1,62 @@
+"""Environment variables that Ray, Tune and TensorFlow read once, when they are first imported.
+
+Call `prepare` before anything imports Ray: its C++ core reads the authentication mode at that moment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from catdog_ray.settings import ClusterSettings
+
+DRIVER = {
+    # Ctrl-C must reach us as KeyboardInterrupt: Tune's own handler returns as if the search had finished.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The rows are the record; Tune's CSV, JSON and TensorBoard copies are not needed.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Tune's snapshot is not what a study is resumed from, so it need not be written often.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
+}
+
+WORKER = {
+    # A re-used worker must wait for the last trial's thread; Ray's 2 seconds can lose a trial for good.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # A trial that asks for no GPU sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+def prepare(settings: ClusterSettings) -> None:
+    """Set what is not set yet; a local Ray gets token authentication, with a private token if there is none.
+
+    Raises RuntimeError if Ray is already imported without it.
+    """
+    for name, value in {**DRIVER, **WORKER}.items():
+        os.environ.setdefault(name, value)
+    if settings.address != "local" or os.environ.get("RAY_AUTH_MODE") == "token":
+        return
+    if "ray" in sys.modules:
+        raise RuntimeError("environment.prepare must run before Ray is imported, or Ray starts without its token")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if not ({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)) and not _has_token_file():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def passed_on() -> dict[str, str]:
+    """What workers on every node need."""
+    chosen = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
+    return {**WORKER, **chosen}
+
+
+def _has_token_file() -> bool:
+    try:
+        return (Path.home() / ".ray" / "auth_token").is_file()
+    except (OSError, RuntimeError):
+        return False

@@ -1,0 +1,185 @@
+"""Where rows are written down: append-only files of one JSON object a line, and `study.json`.
+
+Rows are fsynced and never edited. A line torn by a crash is cut off when the study is opened again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from catdog_ray.records import (
+    PredictionRow,
+    RetrainEpochRow,
+    RetrainFailure,
+    RetrainRow,
+    TrialEpochRow,
+    TrialRow,
+    finite_or_none,
+)
+from catdog_ray.settings import UserError
+
+SCHEMA_VERSION = 1
+
+
+class RecordError(UserError):
+    """A results file is missing, damaged or of another schema."""
+
+
+MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address", "cluster.storage_path")
+"""Settings that name a place; a study keeps them beside its rows in a file that is not committed."""
+
+Row = TypeVar("Row")
+
+
+class RowFile(typing.Generic[Row]):
+    """An append-only file of rows of one dataclass."""
+
+    def __init__(self, path: Path, kind: type[Row]) -> None:
+        self.path, self.kind = path, kind
+
+    def read(self) -> list[Row]:
+        """All whole rows; [] where there is no file. Raises RecordError naming file and line."""
+        if not self.path.exists():
+            return []
+        *lines, _torn = self.path.read_bytes().split(b"\n")
+        return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+
+    def repair(self) -> int:
+        """Cut off a last line without an end (a crash while writing); returns the bytes removed."""
+        if not self.path.exists():
+            return 0
+        content = self.path.read_bytes()
+        torn = len(content) - (content.rfind(b"\n") + 1)
+        if torn:
+            os.truncate(self.path, len(content) - torn)
+        return torn
+
+    def append(self, *rows: Row) -> None:
+        """Write rows to the disk; they are there when this returns."""
+        text = "".join(to_json(dataclasses.asdict(typing.cast(Any, row))) + "\n" for row in rows)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _parse(self, line: bytes, number: int) -> Row:
+        where = f"{self.path}, line {number}"
+        try:
+            values = json.loads(line)
+        except ValueError:
+            raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
+        names = {field.name for field in dataclasses.fields(typing.cast(Any, self.kind))}
+        if not isinstance(values, dict) or set(values) != names:
+            odd = sorted(set(values) ^ names) if isinstance(values, dict) else [type(values).__name__]
+            raise RecordError(f"{where}: is no {self.kind.__name__}; differing: {', '.join(odd)}")
+        return self.kind(**values)
+
+
+class StudyDirectory:
+    """`<output>/<name>/`: the row files and `study.json` of one study, held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trials = RowFile(path / "trials.jsonl", TrialRow)
+        self.epochs = RowFile(path / "epochs.jsonl", TrialEpochRow)
+        self.retrain_epochs = RowFile(path / "retrain-epochs.jsonl", RetrainEpochRow)
+        self.retrain = RowFile(path / "retrain.jsonl", RetrainRow)
+        self.retrain_failures = RowFile(path / "retrain-failures.jsonl", RetrainFailure)
+        self.predictions = RowFile(path / "predictions.jsonl", PredictionRow)
+        self._lock: typing.IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RecordError(f"{self.path}: another process is working on this study; wait or use --name") from None
+        for file in (self.trials, self.epochs, self.retrain_epochs, self.retrain, self.retrain_failures):
+            file.repair()
+        self.predictions.repair()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_study(self) -> dict[str, Any]:
+        """`study.json`; RecordError where it is missing, damaged or of another schema version."""
+        path = self.path / "study.json"
+        if not path.is_file():
+            raise RecordError(f"{self.path}: no study here (study.json is missing)")
+        try:
+            study = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RecordError(f"{path}: is no JSON ({error})") from None
+        version = study.get("schema_version") if isinstance(study, dict) else None
+        if version != SCHEMA_VERSION:
+            raise RecordError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}")
+        return typing.cast("dict[str, Any]", study)
+
+    def read_machine_settings(self) -> dict[str, Any]:
+        """`MACHINE_SETTINGS` of the last session here, by dotted name; {} in a study from elsewhere."""
+        path = self.path / ".machine.json"
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not set(found) <= set(MACHINE_SETTINGS):
+            raise RecordError(f"{path}: is damaged; delete it and give --data again")
+        return found
+
+    def write_machine_settings(self, settings: Mapping[str, Any]) -> None:
+        """Keep `MACHINE_SETTINGS` for --resume on this machine."""
+        replace_file(self.path / ".machine.json", to_json(settings) + "\n")
+
+    def write_study(self, study: Mapping[str, Any]) -> None:
+        """Replace `study.json` in one step."""
+        replace_file(self.path / "study.json", to_json(study, indent=2) + "\n")
+
+
+def portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as `study.json` holds it: without what is true of one machine only (`MACHINE_SETTINGS`)."""
+    source = config["data"]["source"]
+    return {
+        **config,
+        "output": "results",
+        "data": {**config["data"], "source": Path(source).name or source, "cache_dir": "~/.cache/catdog_ray"},
+        "cluster": {**config["cluster"], "address": "local", "storage_path": None},
+    }
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON with null for what is not finite (NaN is no JSON)."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode() if isinstance(content, str) else content
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return finite_or_none(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

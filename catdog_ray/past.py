@@ -1,0 +1,117 @@
+"""What an interrupted study left: its rows, replayed into Ray's ASHA, so that a search goes on where it was cut."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler
+
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import TrialEpochRow, TrialRow, finite_or_none
+from catdog_ray.settings import SearchSettings
+
+
+class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
+    """Ray's ASHA with the trial's number as its identity, so that recorded rows can be replayed into its rungs.
+
+    Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
+    """
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, _Numbered.of(trial))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, _Numbered.of(trial), result)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        super().on_trial_complete(tune_controller, _Numbered.of(trial), result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_remove(tune_controller, _Numbered.of(trial))
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """The one attribute of a trial that ASHA's bookkeeping uses."""
+
+    trial_id: int
+
+    @classmethod
+    def of(cls, trial: Any) -> _Numbered:
+        return cls(trial.config["number"])
+
+
+@dataclass
+class _Replayed:
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the rows say of earlier sessions."""
+
+    finished: list[TrialRow]
+    settled: list[TrialRow]
+    epochs: Mapping[int, list[TrialEpochRow]]
+    elapsed_s: float
+    asha: ResumableASHA
+
+    @classmethod
+    def read(cls, study: StudyDirectory, settings: SearchSettings) -> Past:
+        """Replay all epochs, in the order in which they arrived, into a fresh ASHA.
+
+        `settled` are trials whose last epoch ended them (full budget, or stopped by ASHA) but whose own row was cut
+        off by a crash.
+        """
+        finished = study.trials.read()
+        ended = {row.trial for row in finished}
+        asha = asha_scheduler(settings)
+        epochs: defaultdict[int, list[TrialEpochRow]] = defaultdict(list)
+        settled = []
+        rows = study.epochs.read()
+        for row in rows:
+            tune_trial = _Replayed({"number": row.trial})
+            if row.trial not in epochs:
+                asha.on_trial_add(None, tune_trial)
+            epochs[row.trial].append(row)
+            decision = asha.on_trial_result(None, tune_trial, {"epoch": row.epoch, "objective": row.objective})
+            if decision == ASHAScheduler.STOP and row.trial not in ended:
+                ended.add(row.trial)
+                settled.append(trial_row(epochs[row.trial], settings.max_epochs, None, row.elapsed_s))
+        elapsed = max([row.elapsed_s for row in [*rows, *finished]], default=0.0)
+        return cls(finished, settled, epochs, elapsed, asha)
+
+
+def asha_scheduler(settings: SearchSettings) -> ResumableASHA:
+    """A fresh ASHA over the objective and the epoch."""
+    return ResumableASHA(
+        metric="objective",
+        mode="max",
+        time_attr="epoch",
+        max_t=settings.max_epochs,
+        grace_period=settings.grace_epochs,
+        reduction_factor=settings.reduction_factor,
+    )
+
+
+def trial_row(rows: Sequence[TrialEpochRow], max_epochs: int, failure: str | None, elapsed_s: float) -> TrialRow:
+    """The row of a trial that ended after `rows`, its epochs so far; `failure` is the reason if it failed."""
+    last = rows[-1]
+    status = "failed" if failure else "completed" if last.epoch >= max_epochs else "stopped"
+    return TrialRow(
+        trial=last.trial,
+        status=status,
+        reason=failure,
+        hyperparameters=last.hyperparameters,
+        epochs=last.epoch,
+        objective=finite_or_none(last.objective),
+        parameters=last.parameters,
+        multiply_adds=last.multiply_adds,
+        suggestion_seconds=last.suggestion_seconds,
+        training_seconds=sum(row.seconds for row in rows),
+        elapsed_s=elapsed_s,
+    )
