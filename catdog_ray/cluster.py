@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     """Start a private Ray on this machine (`address: local`) or join one; leave nothing behind."""
     environment.prepare(settings)
     local = settings.address == "local"
+    on_terminate = signal.getsignal(signal.SIGTERM)
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -59,6 +62,9 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's core puts a handler of its own there, which ends the process with a stack trace.
+        signal.signal(signal.SIGTERM, on_terminate)
     try:
         yield Cluster(slots(settings), _describe_nodes(), getattr(context, "dashboard_url", None))
     finally:

@@ -75,9 +75,9 @@ class Study:
 
     @property
     def title(self) -> str:
-        """The name with the label that must stand beside its figures."""
-        drawn = "" if not self.is_drawn or "drawn" in self.facts["label"] else ", drawn data"
-        return f"{self.name} ({self.facts['label']}{drawn})"
+        """The name with what must stand beside its figures: the data and the config's label."""
+        data = "drawn data" if self.is_drawn else self.facts["data"]["name"]
+        return f"{self.name} ({data}, {self.facts['label']})"
 
 
 BRIEF = (

@@ -63,6 +63,8 @@ class RowFile(typing.Generic[Row]):
 
     def append(self, *rows: Row) -> None:
         """Write rows to the disk; they are there when this returns."""
+        if not rows:
+            return
         text = "".join(to_json(dataclasses.asdict(typing.cast(Any, row))) + "\n" for row in rows)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)

@@ -21,7 +21,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     from catdog_ray import compare, live, plots, study
 
     console = Console()
-    console.print(f"study {folder} ({config.label})", highlight=False, markup=False)
+    console.print(f"study {folder}: data {config.data.source}, {config.label}", highlight=False, markup=False)
     try:
         with live.LiveView(console, config.name) as view:
             splits = study.run(
