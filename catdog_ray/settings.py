@@ -265,11 +265,11 @@ def describe(found: Range) -> str:
 def _check_hyperparameter(name: str, found: Range) -> None:
     if name in ("learning_rate", "dropout_rate"):
         values = list(found.choices) if isinstance(found, Choice) else [found.low, found.high]
-        top = 0.95 if name == "dropout_rate" else 10.0
         for value in values:
-            fits = isinstance(value, (int, float)) and 0 <= value <= top
-            if not fits or (name == "learning_rate" and not value):
-                raise ConfigError(f"space.{name} must lie between 0 and {top:g}, got {value!r}")
+            if not isinstance(value, (int, float)) or (name == "learning_rate" and value <= 0):
+                raise ConfigError(f"space.{name} must be above 0, got {value!r}")
+            if name == "dropout_rate" and not 0 <= value <= 0.95:
+                raise ConfigError(f"space.{name} must lie between 0 and 0.95, got {value!r}")
         return
     smallest = 0 if name == "dense_layers" else 1
     if not isinstance(found, Choice):

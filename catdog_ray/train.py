@@ -113,7 +113,8 @@ def save_checkpoint(path: Path, network: keras.Model, *, epoch: int) -> None:
 def checkpoint_epoch(path: Path) -> int:
     """The number of finished epochs in a checkpoint; CheckpointError where the file is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because np.load leaves a file that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if stored.zip.testzip() is not None:
                 raise CheckpointError(f"{path}: damaged")
             return int(stored["epoch"])

@@ -1,0 +1,87 @@
+"""Augmentation: ImageDataGenerator's own pixels, deterministic from (seed, epoch)."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from small import images, quick_config
+
+from catdog_ray import augment
+
+SETTINGS = quick_config().augment
+
+
+def batches(count: int, *, seed: int = 3, first_epoch: int = 0, settings=SETTINGS) -> list[np.ndarray]:
+    stream = augment.training_batches(images(40), settings, batch_size=16, seed=seed, first_epoch=first_epoch)
+    return [x for x, _ in itertools.islice(stream, count)]
+
+
+def test_policy_is_the_briefs():
+    generator = augment.image_data_generator(SETTINGS)
+    assert generator.horizontal_flip is True
+    assert generator.vertical_flip is False
+    assert generator.rotation_range == 45
+    assert list(generator.zoom_range) == [0.5, 1.5]
+    assert generator.rescale == 1 / 255
+    assert generator.fill_mode == "nearest"
+
+
+def test_pixels_are_those_of_image_data_generator_itself():
+    data = images(40)
+    generator = augment.image_data_generator(SETTINGS)
+    transforms = augment.draw_transforms(generator, data, seed=3, epoch=5)
+    ours = augment.apply(generator, data.pixels[:4], transforms[:4])
+    for index in range(4):
+        theirs = generator.apply_transform(data.pixels[index].astype("float32"), transforms[index]) / 255
+        np.testing.assert_allclose(ours[index], theirs, atol=1e-6)
+
+
+def test_drawn_parameters_fill_the_policys_ranges():
+    generator = augment.image_data_generator(SETTINGS)
+    drawn = augment.draw_transforms(generator, images(2000, size=8), seed=0, epoch=0)
+    theta = np.array([t["theta"] for t in drawn])
+    zoom = np.array([[t["zx"], t["zy"]] for t in drawn])
+    assert -45 <= theta.min() < -43 < 43 < theta.max() <= 45
+    assert 0.5 <= zoom.min() < 0.52 < 1.48 < zoom.max() <= 1.5
+    assert abs(np.corrcoef(zoom.T)[0, 1]) < 0.1  # the axes are drawn apart
+    assert 0.45 < np.mean([t["flip_horizontal"] for t in drawn]) < 0.55
+    assert not any(t["flip_vertical"] for t in drawn)
+
+
+def test_an_epoch_depends_on_seed_and_epoch_alone():
+    # 40 images in batches of 16: three batches an epoch.
+    through = batches(6)
+    np.testing.assert_array_equal(np.concatenate(batches(3, first_epoch=1)), np.concatenate(through[3:]))
+    assert not np.array_equal(through[0], through[3])
+    assert not np.array_equal(through[0], batches(1, seed=4)[0])
+
+
+def test_every_image_comes_once_an_epoch_and_the_last_batch_is_smaller():
+    data = images(40)
+    stream = augment.training_batches(data, None, batch_size=16, seed=0, first_epoch=2)
+    epoch = list(itertools.islice(stream, 3))
+    assert [len(y) for _, y in epoch] == [16, 16, 8]
+    seen = np.concatenate([x for x, _ in epoch])
+    assert sorted(x.sum() for x in seen) == pytest.approx(sorted(augment.rescale(data.pixels).sum(axis=(1, 2, 3))))
+
+
+def test_labels_stay_with_their_images():
+    data = images(40)
+    means = {round(float(image.mean()), 4): int(label) for image, label in zip(data.pixels, data.labels, strict=True)}
+    x, y = next(augment.training_batches(data, None, batch_size=40, seed=1, first_epoch=0))
+    for image, label in zip(x, y, strict=True):
+        assert means[min(means, key=lambda mean: abs(mean - image.mean() * 255))] == label
+
+
+def test_numpys_global_generator_is_left_as_it_was():
+    np.random.seed(7)
+    expected = np.random.RandomState(7).random_sample(3)
+    batches(4)
+    np.testing.assert_array_equal(np.random.random_sample(3), expected)
+
+
+def test_rescaling_is_exact_at_both_ends():
+    assert augment.rescale(np.array([0, 51, 255], np.uint8)).tolist() == pytest.approx([0.0, 0.2, 1.0], abs=1e-7)
+    assert augment.rescale(np.array([255], np.uint8)).dtype == np.float32

@@ -1,0 +1,55 @@
+"""The brief's network, by its shapes and counts."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+from small import POINT
+
+from catdog_ray import model
+from catdog_ray.settings import ModelSettings
+from catdog_ray.space import HyperParameters
+
+BASELINE = HyperParameters.of(
+    {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
+)
+
+
+def test_the_briefs_network_at_150_pixels():
+    network = model.build(BASELINE, ModelSettings("valid", 4, 1), image_size=150, classes=2)
+    assert [type(layer).__name__ for layer in network.layers] == (
+        ["Conv2D", "MaxPooling2D"] * 4 + ["Dropout", "Flatten", "Dense", "Dense"]
+    )
+    # The guide's own summary: 148, 74, 72, 36, 34, 17, 15, 7 pixels; 3,453,121 weights less its one-unit head.
+    sides = [layer.output.shape[1] for layer in network.layers[:8]]
+    assert sides == [148, 74, 72, 36, 34, 17, 15, 7]
+    assert [layer.filters for layer in network.layers[:8:2]] == [32, 64, 128, 128]
+    convolutions = 3 * 3 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 128) + 32 + 64 + 128 + 128
+    dense = (7 * 7 * 128 + 1) * 512 + 513 * 2
+    assert network.count_params() == convolutions + dense == 3_453_634
+
+
+def test_compiled_as_the_brief_says():
+    network = model.build(BASELINE, ModelSettings("same", 4, 1), image_size=32, classes=2)
+    assert network.loss == "sparse_categorical_crossentropy"
+    assert isinstance(network.optimizer, keras.optimizers.Adam)
+    assert float(network.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert network.layers[8].rate == 0.5
+    assert network.layers[-1].activation.__name__ == "softmax"
+
+
+def test_multiply_adds_by_hand():
+    network = model.build(BASELINE, ModelSettings("same", 4, 1), image_size=32, classes=2)
+    by_hand = (
+        32 * 32 * 9 * 3 * 32 + 16 * 16 * 9 * 32 * 64 + 8 * 8 * 9 * 64 * 128 + 4 * 4 * 9 * 128 * 128 + 512 * 512 + 512 * 2
+    )
+    assert model.multiply_adds(network) == by_hand
+
+
+def test_depth_and_classes_from_the_trial():
+    deep = HyperParameters.of({**POINT, "conv_layers": 3, "dense_layers": 2})
+    network = model.build(deep, ModelSettings("same", 4, 1), image_size=16, classes=3)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert kinds.count("Conv2D") == 3
+    assert kinds.count("Dense") == 3
+    assert network.output_shape == (None, 3)

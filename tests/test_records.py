@@ -1,0 +1,107 @@
+"""The one rule by which trials are scored and compared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from make_rows import trial_row
+
+from catdog_ray.records import OBJECTIVE, STATUSES, TrialRow, best_trial, failure_reason, finite_or_none, objective
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "window", "expected"),
+    [
+        ([0.5], 3, 0.5),
+        ([0.5, 0.75], 3, 0.625),  # means: 0.5, 0.625
+        ([0.5, 0.75, 0.25], 3, 0.625),  # 0.5, 0.625, 0.5
+        ([0.5, 0.75, 0.625, 0.875], 3, 0.75),  # ..., (0.75 + 0.625 + 0.875) / 3
+        ([0.5, 0.75, 0.625, 0.875, 0.0], 3, 0.75),  # the last window is worse and does not count
+        ([0.5, 0.75, 0.25, 0.5], 1, 0.75),  # a window of one epoch is the bare maximum
+        ([0.25, 0.5, 0.75], 10, 0.5),  # a window larger than the epochs there are: 0.25, 0.375, 0.5
+        ([0.75, 0.5, 0.25], 10, 0.75),
+        ([0.9, 0.5, 0.5, 0.5], 3, 0.9),  # before epoch 3 the mean is over fewer epochs, as OBJECTIVE says
+        ([0.0, 0.0], 2, 0.0),
+        ([1, 0], 2, 1.0),
+    ],
+)
+def test_the_objective_by_hand(accuracies: list[float], window: int, expected: float) -> None:
+    assert objective(accuracies, window=window) == pytest.approx(expected, abs=1e-15)
+
+
+def test_the_objective_never_falls_and_never_looks_ahead() -> None:
+    accuracies = [0.5, 0.61, 0.4, 0.72, 0.7, 0.31, 0.69, 0.74, 0.73, 0.2]
+    scores = [objective(accuracies[:epoch], window=3) for epoch in range(1, len(accuracies) + 1)]
+    assert scores == sorted(scores)
+    means = [0.5, 0.555, 1.51 / 3, 1.73 / 3, 1.82 / 3, 1.73 / 3, 1.7 / 3, 1.74 / 3, 2.16 / 3, 1.67 / 3]
+    assert scores == pytest.approx([max(means[:epoch]) for epoch in range(1, 11)], abs=1e-12)
+
+
+def test_sums_are_exact() -> None:
+    """Ten times 0.1 is 0.9999999999999999 when added up one by one."""
+    assert objective([0.1] * 10, window=10) == 0.1
+
+
+def test_no_epoch_has_no_objective() -> None:
+    with pytest.raises(ValueError, match="^the objective needs at least one epoch$"):
+        objective([], window=3)
+
+
+def test_the_objective_in_a_sentence() -> None:
+    assert OBJECTIVE.format(window=3) == (
+        "the best value so far of the selection accuracy averaged over the last 3 epochs "
+        "(over the epochs there are, before epoch 3)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([], None),
+        ([trial_row(0, objective=0.5), trial_row(1, objective=0.75), trial_row(2, objective=0.625)], 1),
+        ([trial_row(4, objective=0.75), trial_row(2, objective=0.75), trial_row(3, objective=0.75)], 2),
+        ([trial_row(0, objective=0.5), trial_row(1, status="failed", reason="diverged", objective=0.9)], 0),
+        ([trial_row(0, status="stopped", objective=0.8), trial_row(1, objective=0.75)], 0),
+        ([trial_row(0, status="failed", reason="lost", objective=None, epochs=0)], None),
+        ([trial_row(0, objective=None), trial_row(1, objective=0.0)], 1),
+    ],
+)
+def test_the_best_trial(rows: list[TrialRow], best: int | None) -> None:
+    found = best_trial(rows)
+    assert (None if found is None else found.trial) == best
+
+
+def test_the_best_trial_of_an_iterator_is_the_row_itself() -> None:
+    rows = [trial_row(0, objective=0.5), trial_row(1, objective=0.75)]
+    assert best_trial(iter(rows)) is rows[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("Traceback (most recent call last):\n  File x, line 1\nValueError: 3 is odd\n", "ValueError: 3 is odd"),
+        ("ValueError: 3 is odd\n\n   \n", "ValueError: 3 is odd"),
+        (ValueError("too\nlong"), "long"),
+        (None, "the worker was lost"),
+        ("", "the worker was lost"),
+        (" \n \n", "the worker was lost"),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_last_line(error: Any, reason: str) -> None:
+    assert failure_reason(error) == reason
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_null(value: float) -> None:
+    assert finite_or_none(value) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -1.5, 1e308])
+def test_what_is_finite_stays(value: float) -> None:
+    assert finite_or_none(value) == value
+
+
+def test_the_words_for_how_a_trial_ended() -> None:
+    assert STATUSES == ("completed", "stopped", "failed")

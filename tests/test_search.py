@@ -1,0 +1,191 @@
+"""Searches on a real local Ray: rows, early stopping, failures, lost workers, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from small import images, quick_config
+
+from catdog_ray import search
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
+from catdog_ray.settings import contains
+
+pytestmark = pytest.mark.slow
+
+TRAIN, SELECTION = images(48), images(24, seed=1)
+
+
+def run(folder: Path, running_on: object, config, **options) -> tuple[list[TrialRow], list[TrialEpochRow]]:
+    with StudyDirectory(folder) as study:
+        trials = search.run(study, config, TRAIN, SELECTION, running_on=running_on, **options)
+        return trials, study.epochs.read()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, ray_cluster):
+    """One search of six trials, with what it showed."""
+    folder, shown = tmp_path_factory.mktemp("study"), []
+    config = quick_config(search__num_samples=6)
+    trials, epochs = run(folder, ray_cluster, config, on_progress=shown.append)
+    return folder, config, trials, epochs, shown
+
+
+def test_every_trial_has_its_rows(finished):
+    _, config, trials, epochs, _ = finished
+    assert [row.trial for row in trials] == list(range(6))
+    for row in trials:
+        mine = [epoch for epoch in epochs if epoch.trial == row.trial]
+        assert [epoch.epoch for epoch in mine] == list(range(1, row.epochs + 1))
+        accuracies = [epoch.selection_accuracy for epoch in mine]
+        assert row.objective == pytest.approx(objective(accuracies, window=3), abs=1e-12)
+        assert [epoch.objective for epoch in mine] == pytest.approx(
+            [objective(accuracies[: i + 1], window=3) for i in range(len(mine))]
+        )
+        assert row.status == ("completed" if row.epochs == 4 else "stopped")
+        assert row.parameters > 100
+        assert row.multiply_adds > 1000
+        assert row.training_seconds == pytest.approx(sum(epoch.seconds for epoch in mine))
+        assert all(contains(config.space[name], value) for name, value in row.hyperparameters.items())
+
+
+def test_the_baseline_is_the_first_trial(finished):
+    _, config, trials, _, _ = finished
+    assert trials[0].hyperparameters == dict(config.baseline)
+    assert trials[0].suggestion_seconds is None
+    assert all(row.suggestion_seconds > 0 for row in trials[1:])
+
+
+def test_elapsed_time_rises_and_progress_ends_complete(finished):
+    _, _, trials, epochs, shown = finished
+    times = [row.elapsed_s for row in epochs]
+    assert times == sorted(times)
+    last: Progress = shown[-1]
+    assert (last.running, last.completed + last.stopped, last.failed) == (0, 6, 0)
+    assert last.epochs == len(epochs)
+    assert max(progress.running for progress in shown) == 2
+    assert any(progress.left_s is not None and progress.left_s > 0 for progress in shown)
+
+
+def test_the_journal_shows_the_same_study(finished):
+    folder, _, trials, _, _ = finished
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna-journal.log"))
+    study = optuna.load_study(study_name="quickstart", storage=optuna.storages.JournalStorage(backend))
+    told = {trial.user_attrs["number"]: (trial.value, dict(trial.params)) for trial in study.trials}
+    assert told == {row.trial: (row.objective, row.hyperparameters) for row in trials}
+
+
+def test_a_finished_search_has_nothing_more_to_do(finished, ray_cluster):
+    folder, config, trials, _, _ = finished
+    before = (folder / "epochs.jsonl").read_bytes()
+    again, _ = run(folder, ray_cluster, config)
+    assert again == trials
+    assert (folder / "epochs.jsonl").read_bytes() == before
+
+
+def test_a_cut_search_goes_on_from_its_rows_and_checkpoints(finished, tmp_path, ray_cluster):
+    """Cut after trial 0 ended and trial 1 had an epoch: trials are completed, nothing is there twice."""
+    _, config, trials, epochs, _ = finished
+    with StudyDirectory(tmp_path) as study:
+        study.trials.append(trials[0])
+        study.epochs.append(*[row for row in epochs if row.trial == 0 or (row.trial == 1 and row.epoch == 1)])
+    with (tmp_path / "epochs.jsonl").open("a") as file:
+        file.write('{"trial": 4, "epo')  # torn by the crash
+    resumed, rows = run(tmp_path, ray_cluster, config)
+    assert [row.trial for row in resumed] == list(range(6))
+    assert resumed[0] == trials[0]
+    assert resumed[1].hyperparameters == trials[1].hyperparameters
+    keys = [(row.trial, row.epoch) for row in rows]
+    assert len(keys) == len(set(keys)) == sum(row.epochs for row in resumed)
+
+
+def test_random_search_by_name(tmp_path, ray_cluster):
+    trials, _ = run(tmp_path, ray_cluster, quick_config(search__num_samples=2, search__method="random"))
+    assert [row.status for row in trials] == ["completed", "completed"] or trials[1].status == "stopped"
+
+
+def test_a_diverged_trial_fails_once_with_its_reason_and_the_search_goes_on(tmp_path, ray_cluster):
+    wild = {"space.learning_rate": {"choices": [1e-3, 1e25]}, "baseline.learning_rate": 1e25}
+    config = quick_config(search__num_samples=3, search__startup_trials=1, **wild)
+    trials, epochs = run(tmp_path, ray_cluster, config)
+    assert len(trials) == 3
+    assert trials[0].status == "failed"
+    assert trials[0].reason.startswith("the loss became ")
+    assert trials[0].epochs == len([row for row in epochs if row.trial == 0]) < 4
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "optuna-journal.log"))
+    study = optuna.load_study(study_name="quickstart", storage=optuna.storages.JournalStorage(backend))
+    states = {trial.user_attrs["number"]: trial.state.name for trial in study.trials}
+    assert states[0] == "FAIL"
+    assert "RUNNING" not in states.values()
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_goes_on(tmp_path, ray_cluster):
+    """The worker of trial 0 dies after its second epoch; Ray retries from the checkpoint."""
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and progress.latest.startswith("trial-0000 epoch 2"):
+            killed.append(_kill_a_trial_worker())
+
+    config = quick_config(search__num_samples=1, search__max_epochs=12, cluster__max_failures=1)
+    trials, epochs = run(tmp_path, ray_cluster, config, on_progress=kill_once)
+    assert killed
+    assert [(row.status, row.epochs) for row in trials] == [("completed", 12)]
+    assert [row.epoch for row in epochs] == list(range(1, 13))
+
+
+def test_a_worker_lost_too_often_is_a_failed_trial(tmp_path, ray_cluster):
+    def kill(progress: Progress) -> None:
+        if progress.latest.startswith("trial-0000 epoch 2"):
+            _kill_a_trial_worker()
+
+    config = quick_config(search__num_samples=1, search__max_epochs=40, cluster__max_failures=0)
+    trials, _ = run(tmp_path, ray_cluster, config, on_progress=kill)
+    assert [row.status for row in trials] == ["failed"]
+    assert trials[0].reason
+    assert trials[0].epochs >= 2
+
+
+def _kill_a_trial_worker() -> int:
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        if "run_trial" in " ".join(process.cmdline()):
+            os.kill(process.pid, signal.SIGKILL)
+            return process.pid
+    return 0
+
+
+def test_an_interrupt_leaves_rows_that_a_second_run_completes(tmp_path, ray_cluster):
+    config = quick_config(search__num_samples=3, search__max_epochs=16, search__reduction_factor=4)
+
+    def interrupt(progress: Progress) -> None:
+        if " epoch 3" in progress.latest:
+            # As Ctrl-C does: a signal to the main thread, which is in Tune's loop.
+            threading.Thread(target=lambda: (time.sleep(0.2), os.kill(os.getpid(), signal.SIGINT))).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, ray_cluster, config, on_progress=interrupt)
+    time.sleep(1)
+    assert len(StudyDirectory(tmp_path).trials.read()) < 3
+    resumed, rows = run(tmp_path, ray_cluster, config)
+    assert len(resumed) == 3
+    assert len({(row.trial, row.epoch) for row in rows}) == len(rows)
+
+
+def test_asking_for_more_samples_extends_the_study(finished, tmp_path, ray_cluster):
+    _, config, trials, epochs, _ = finished
+    with StudyDirectory(tmp_path) as study:
+        study.trials.append(*trials)
+        study.epochs.append(*epochs)
+    more = dataclasses.replace(config, search=dataclasses.replace(config.search, num_samples=7))
+    extended, _ = run(tmp_path, ray_cluster, more)
+    assert extended[:6] == trials
+    assert [row.trial for row in extended] == list(range(7))

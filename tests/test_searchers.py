@@ -1,0 +1,131 @@
+"""Optuna behind Ray's searcher interface, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from ray.tune.search import Searcher
+from small import quick_config
+
+from catdog_ray.records import TrialRow
+from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher
+from catdog_ray.settings import contains
+from catdog_ray.space import HyperParameters
+
+CONFIG = quick_config()
+BASELINE = HyperParameters.of(CONFIG.baseline)
+
+
+def suggester(sampler: str = "tpe", *, seed: int = 0, journal: Path | None = None, startup: int = 3) -> OptunaSuggester:
+    return OptunaSuggester(CONFIG.space, sampler=sampler, seed=seed, startup_trials=startup, journal=journal)
+
+
+def score(point: HyperParameters) -> float:
+    """A smooth bowl around dropout 0.2 for the sampler to find."""
+    return 1 - (point.number("dropout_rate") - 0.2) ** 2
+
+
+def play(proposer: OptunaSuggester, numbers: range) -> list[HyperParameters]:
+    points = []
+    for number in numbers:
+        point = proposer.suggest(number)
+        proposer.report(number, 1, score(point) / 2)
+        proposer.finish(number, "completed", 2, score(point))
+        points.append(point)
+    return points
+
+
+def ended(number: int, point: HyperParameters, status: str = "completed") -> TrialRow:
+    value = None if status == "failed" else score(point)
+    return TrialRow(number, status, None, dict(point), 2, value, 10, 10, 0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_suggestions_lie_in_the_space_and_follow_the_seed(sampler: str):
+    points = play(suggester(sampler), range(12))
+    for point in points:
+        assert tuple(point) == tuple(CONFIG.space)
+        assert all(contains(CONFIG.space[name], value) for name, value in point.items())
+    assert points == play(suggester(sampler), range(12))
+    assert points != play(suggester(sampler, seed=1), range(12))
+    assert len(set(points)) == 12
+
+
+def test_tpe_learns_and_random_does_not():
+    def late_misses(sampler: str) -> float:
+        points = play(suggester(sampler, startup=10), range(60))[30:]
+        return sum(abs(point.number("dropout_rate") - 0.2) for point in points) / 30
+
+    assert late_misses("tpe") < 0.6 * late_misses("random")
+
+
+def test_a_suggester_rebuilt_from_rows_goes_on_as_the_first_would():
+    whole = play(suggester(), range(12))
+    rebuilt = suggester()
+    for number, point in enumerate(whole[:8]):
+        rebuilt.replay(ended(number, point), [score(point) / 2, score(point)])
+    assert play(rebuilt, range(8, 12)) == whole[8:]
+
+
+def test_the_journal_holds_the_study_with_curves_and_states(tmp_path: Path):
+    path = tmp_path / "optuna-journal.log"
+    live = suggester(journal=path)
+    live.begin(0, BASELINE)
+    live.report(0, 1, 0.5)
+    live.finish(0, "stopped", 2, 0.6)
+    live.suggest(1)
+    live.finish(1, "failed", 0, None)
+    live.suggest(2)
+    trials = load(path)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "RUNNING"]
+    assert trials[0].params == dict(BASELINE)
+    assert trials[0].value == 0.6
+    assert trials[0].intermediate_values == {1: 0.5, 2: 0.6}
+    assert [trial.user_attrs.get("status") for trial in trials] == ["stopped", "failed", None]
+    assert [trial.user_attrs["number"] for trial in trials] == [0, 1, 2]
+
+
+def test_an_old_journal_is_replaced_and_not_continued(tmp_path: Path):
+    path = tmp_path / "optuna-journal.log"
+    play(suggester(journal=path), range(3))
+    again = suggester(journal=path)
+    again.replay(ended(0, BASELINE), [0.1, 0.2])
+    again.replay(ended(1, BASELINE, "failed"), [0.1])
+    trials = load(path)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL"]
+    assert trials[0].intermediate_values == {1: 0.1, 2: 0.2}
+
+
+def load(path: Path) -> list[optuna.trial.FrozenTrial]:
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    return optuna.load_study(study_name="study", storage=optuna.storages.JournalStorage(backend)).trials
+
+
+def test_planned_trials_come_first_then_the_open_numbers_then_the_end():
+    planned = [Planned(3, BASELINE, resume_from=("somewhere",)), Planned(0, BASELINE)]
+    searcher = StudySearcher(suggester(), planned=planned, open_numbers=[1, 4], max_epochs=9)
+    given = [searcher.suggest(f"ray-{i}") for i in range(5)]
+    assert [item["number"] for item in given[:4]] == [3, 0, 1, 4]
+    assert given[4] == Searcher.FINISHED
+    assert given[0]["resume_from"] == ["somewhere"]
+    assert given[0]["suggestion_seconds"] is None
+    assert 0 < given[2]["suggestion_seconds"] < 10
+    assert given[0]["hyperparameters"] == dict(BASELINE)
+
+
+def test_ends_reach_optuna_as_what_they_are(tmp_path: Path):
+    path = tmp_path / "journal.log"
+    searcher = StudySearcher(suggester(journal=path), planned=[], open_numbers=range(4), max_epochs=9)
+    for index in range(4):
+        searcher.suggest(f"ray-{index}")
+    searcher.on_trial_result("ray-0", {"epoch": 1, "objective": 0.4})
+    searcher.on_trial_complete("ray-0", {"epoch": 3, "objective": 0.5, "failure": None})
+    searcher.on_trial_complete("ray-1", {"epoch": 9, "objective": 0.7, "failure": None})
+    searcher.on_trial_complete("ray-2", {"epoch": 2, "objective": 0.5, "failure": "the loss became nan"})
+    searcher.on_trial_complete("ray-3", error=True)
+    trials = load(path)
+    assert [trial.user_attrs["status"] for trial in trials] == ["stopped", "completed", "failed", "failed"]
+    assert [trial.value for trial in trials] == [0.5, 0.7, None, None]
+    assert trials[0].intermediate_values == {1: 0.4, 3: 0.5}

@@ -1,0 +1,172 @@
+"""Fitting: rows, resuming from a checkpoint, divergence, evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import POINT, images, quick_config
+
+from catdog_ray import model, train
+from catdog_ray.records import EpochRow
+from catdog_ray.space import HyperParameters
+
+CONFIG = quick_config()
+SETTINGS = train.FitSettings(CONFIG.model, CONFIG.augment, CONFIG.train)
+PLAIN = dataclasses.replace(SETTINGS, augment=None)
+
+
+def rows_of(epochs: int, **options) -> list[EpochRow]:
+    rows: list[EpochRow] = []
+    train.fit(
+        POINT,
+        images(),
+        images(24, seed=1),
+        settings=SETTINGS,
+        epochs=epochs,
+        seed=5,
+        on_epoch=lambda row, _: rows.append(row),
+        **options,
+    )
+    return rows
+
+
+def scores(rows: list[EpochRow]) -> np.ndarray:
+    return np.array([(r.epoch, r.train_loss, r.train_accuracy, r.selection_loss, r.selection_accuracy) for r in rows])
+
+
+def test_one_row_an_epoch_and_it_learns():
+    rows: list[EpochRow] = []
+    point = HyperParameters.of({**POINT, "dropout_rate": 0.0, "learning_rate": 3e-3})
+    network = train.fit(
+        point,
+        images(96),
+        images(48, seed=1),
+        settings=PLAIN,
+        epochs=15,
+        seed=0,
+        on_epoch=lambda row, _: rows.append(row),
+    )
+    assert [row.epoch for row in rows] == list(range(1, 16))
+    assert rows[0].train_loss == pytest.approx(math.log(2), abs=0.2)
+    assert rows[-1].selection_accuracy > 0.9
+    assert all(row.seconds > 0 for row in rows)
+    loss, accuracy = train.evaluate(network, images(48, seed=1))
+    assert accuracy == pytest.approx(rows[-1].selection_accuracy, abs=1e-6)
+    assert loss == pytest.approx(rows[-1].selection_loss, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_seed_others():
+    first, again = rows_of(2), rows_of(2)
+    np.testing.assert_allclose(scores(first), scores(again), atol=1e-5)
+    other: list[EpochRow] = []
+    train.fit(
+        POINT,
+        images(),
+        images(24, seed=1),
+        settings=SETTINGS,
+        epochs=2,
+        seed=6,
+        on_epoch=lambda row, _: other.append(row),
+    )
+    assert abs(other[0].train_loss - first[0].train_loss) > 1e-4
+
+
+def test_a_resumed_run_gives_the_rows_of_an_uninterrupted_one(tmp_path: Path):
+    """On CPU, to 1e-5 in losses: the order of sums in a threaded kernel may differ in the last bits."""
+    whole: list[EpochRow] = []
+
+    def save(row: EpochRow, network) -> None:
+        whole.append(row)
+        if row.epoch == 3:
+            train.save_checkpoint(tmp_path / "checkpoint.npz", network, epoch=row.epoch)
+
+    train.fit(POINT, images(), images(24, seed=1), settings=SETTINGS, epochs=6, seed=5, on_epoch=save)
+    resumed = rows_of(6, resume_from=tmp_path / "checkpoint.npz")
+    assert [row.epoch for row in resumed] == [4, 5, 6]
+    np.testing.assert_allclose(scores(resumed), scores(whole[3:]), atol=1e-5)
+
+
+def test_a_checkpoint_at_the_end_trains_nothing_more(tmp_path: Path):
+    path = tmp_path / "checkpoint.npz"
+    train.fit(
+        POINT,
+        images(),
+        images(24, seed=1),
+        settings=SETTINGS,
+        epochs=2,
+        seed=5,
+        on_epoch=lambda row, network: train.save_checkpoint(path, network, epoch=row.epoch),
+    )
+    assert train.checkpoint_epoch(path) == 2
+    assert rows_of(2, resume_from=path) == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "not an archive"])
+def test_a_damaged_checkpoint_is_an_error_of_its_own(tmp_path: Path, damage: str):
+    path = tmp_path / "checkpoint.npz"
+    network = model.build(POINT, CONFIG.model, image_size=16, classes=2)
+    train.save_checkpoint(path, network, epoch=1)
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "not an archive": b"x" * 500}[damage])
+    with pytest.raises(train.CheckpointError, match=r"checkpoint\.npz"):
+        train.checkpoint_epoch(path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
+    path = tmp_path / "checkpoint.npz"
+    other = HyperParameters.of({**POINT, "conv_filters": 8})
+    train.save_checkpoint(path, model.build(other, CONFIG.model, image_size=16, classes=2), epoch=1)
+    with pytest.raises(train.CheckpointError, match="is of another model"):
+        rows_of(2, resume_from=path)
+
+
+def test_divergence_ends_the_fit_at_once():
+    rows: list[EpochRow] = []
+    wild = HyperParameters.of({**POINT, "learning_rate": 1e18})
+    with pytest.raises(train.Diverged, match=r"the loss became (nan|inf) in epoch [1-5]") as caught:
+        train.fit(
+            wild,
+            images(),
+            images(24, seed=1),
+            settings=PLAIN,
+            epochs=50,
+            seed=0,
+            on_epoch=lambda row, _: rows.append(row),
+        )
+    assert caught.value.epochs == len(rows) < 5
+
+
+def test_what_on_epoch_raises_ends_the_fit():
+    class Stop(BaseException):
+        pass
+
+    def stop(row: EpochRow, network) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train.fit(POINT, images(), images(24), settings=SETTINGS, epochs=9, seed=0, on_epoch=stop)
+
+
+def test_predictions_are_probabilities_in_the_order_of_the_images():
+    data = images(train.EVALUATION_BATCH + 3)
+    network = model.build(POINT, CONFIG.model, image_size=16, classes=2)
+    found = train.predict(network, data)
+    assert found.shape == (train.EVALUATION_BATCH + 3, 2)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    single = train.predict(network, data.take(np.array([train.EVALUATION_BATCH + 1])))
+    np.testing.assert_allclose(found[train.EVALUATION_BATCH + 1], single[0], atol=1e-5)
+
+
+def test_a_saved_model_predicts_the_same(tmp_path: Path):
+    import keras
+
+    network = train.fit(POINT, images(), images(24), settings=SETTINGS, epochs=1, seed=0)
+    network.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(train.predict(loaded, images(9)), train.predict(network, images(9)), atol=1e-6)
