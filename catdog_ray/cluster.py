@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,16 +37,16 @@ class Cluster:
 def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     """Start a private Ray on this machine (`address: local`) or join one; leave nothing behind."""
     environment.prepare(settings)
-    local = settings.address == "local"
-    on_terminate = signal.getsignal(signal.SIGTERM)
     import ray
 
+    local = settings.address == "local"
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    # Failed trials are rows with a reason; Tune's own words on them would tear the live view.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "configure_logging": True,
         "runtime_env": {"env_vars": environment.passed_on()},
     }
     try:
@@ -58,23 +59,28 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
                 **common,
             )
         else:
+            _require_reachable(settings.address)
             context = ray.init(address=settings.address, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray's core puts a handler of its own there, which ends the process with a stack trace.
-        signal.signal(signal.SIGTERM, on_terminate)
+    _handle(signal.SIGTERM, on_terminate)  # Ray's core has put one there that ends with a stack trace
     try:
-        yield Cluster(slots(settings), _describe_nodes(), getattr(context, "dashboard_url", None))
+        yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
     finally:
+        # A second Ctrl-C must not leave Ray half shut down.
+        on_interrupt = _handle(signal.SIGINT, signal.SIG_IGN)
         ray.shutdown()
+        _handle(signal.SIGINT, on_interrupt)
 
 
 def slots(settings: ClusterSettings) -> int:
     """How many trials run at once. Raises ClusterError where not even one fits."""
     import ray
 
+    if settings.address != "local" and settings.max_concurrent is not None:
+        # The cluster may still be scaling up; Ray queues what does not fit yet.
+        return settings.max_concurrent
     resources = ray.cluster_resources()
     room = resources.get("CPU", 0.0) / settings.cpus_per_trial
     if settings.gpus_per_trial:
@@ -191,6 +197,20 @@ def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
         "ray_gpus": gpus,
         "python": platform.python_version(),
     }
+
+
+def _handle(number: signal.Signals, handler: Any) -> Any:
+    """Set a signal's handler, which only the main thread may; returns the one before."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(number, handler)
+
+
+def _require_reachable(address: str) -> None:
+    """OSError where nothing listens at host:port; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _first_line(error: BaseException) -> str:

@@ -18,6 +18,9 @@ DRIVER = {
     # The rows are the record; Tune's CSV, JSON and TensorBoard copies are not needed.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Seconds that a refused token is tried again before Ray says so.
+    "RAY_gcs_server_port_wait_time_s": "3",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Tune's snapshot is not what a study is resumed from, so it need not be written often.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
@@ -40,12 +43,15 @@ def prepare(settings: ClusterSettings) -> None:
     """
     for name, value in {**DRIVER, **WORKER}.items():
         os.environ.setdefault(name, value)
-    if settings.address != "local" or os.environ.get("RAY_AUTH_MODE") == "token":
+    local = settings.address == "local"
+    has_token = bool({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)) or _has_token_file()
+    # A driver with a token also joins a Ray without one, but not the other way round.
+    if os.environ.get("RAY_AUTH_MODE") == "token" or not (local or has_token):
         return
     if "ray" in sys.modules:
         raise RuntimeError("environment.prepare must run before Ray is imported, or Ray starts without its token")
     os.environ["RAY_AUTH_MODE"] = "token"
-    if not ({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)) and not _has_token_file():
+    if not has_token:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 

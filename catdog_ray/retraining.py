@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def _seeds(config: Config) -> range:
 
 def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate], storage_path: str) -> list[Planned]:
     recorded = {(row.configuration, row.seed, row.milestone) for row in study.retrain.read()}
+    recorded_epochs = Counter((row.configuration, row.seed) for row in study.retrain_epochs.read())
     planned = []
     for seed in _seeds(config):
         for candidate in chosen:
@@ -125,10 +127,10 @@ def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate],
                 "trial": candidate.trial,
                 "selection_objective": candidate.selection_objective,
                 "keep_model": candidate is chosen[0] and seed == config.seed,
-                "resume_before": missing[0],
             }
             left = tuple(cluster.checkpoints(storage_path, run_name(extra)))
-            planned.append(Planned(len(planned), candidate.hyperparameters, left, extra=extra))
+            before = min(missing[0], recorded_epochs[candidate.configuration, seed] + 1)
+            planned.append(Planned(len(planned), candidate.hyperparameters, left, before, extra=extra))
     return planned
 
 

@@ -248,6 +248,8 @@ def _planned(past: Past, config: Config, finished: Sequence[TrialRow], storage_p
             number,
             HyperParameters.of({name: rows[0].hyperparameters[name] for name in config.space}),
             resume_from=tuple(cluster.checkpoints(storage_path, trial_name({"number": number}))),
+            resume_before=len(rows) + 1,
+            objectives=tuple(row.objective for row in rows),
             suggestion_seconds=rows[0].suggestion_seconds,
         )
         for number, rows in sorted(past.epochs.items())

@@ -19,11 +19,17 @@ from catdog_ray.space import HyperParameters, require_inside
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial whose configuration is settled: a starting point, or one that an interrupted session left."""
+    """A trial whose configuration is settled: a starting point, or one that an interrupted session left.
+
+    `objectives` are its scores on record, epoch by epoch; `resume_from` its checkpoints, newest first. A checkpoint of
+    epoch `resume_before` or later is too new: what was reported with it did not reach the rows.
+    """
 
     number: int
     hyperparameters: HyperParameters
     resume_from: tuple[str, ...] = ()
+    resume_before: int = 1
+    objectives: tuple[float, ...] = ()
     suggestion_seconds: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -33,6 +39,7 @@ class Planned:
             "number": self.number,
             "hyperparameters": dict(self.hyperparameters),
             "resume_from": list(self.resume_from),
+            "resume_before": self.resume_before,
             "suggestion_seconds": self.suggestion_seconds,
             **self.extra,
         }
@@ -45,8 +52,8 @@ class Suggester(Protocol):
         """The configuration of trial `number`, which now runs."""
         ...
 
-    def begin(self, number: int, hyperparameters: HyperParameters) -> None:
-        """Trial `number` runs with a configuration that was not suggested here."""
+    def begin(self, number: int, hyperparameters: HyperParameters, objectives: Sequence[float] = ()) -> None:
+        """Trial `number` runs with a configuration that was not suggested here, after the epochs on record."""
         ...
 
     def report(self, number: int, epoch: int, objective: float) -> None:
@@ -86,6 +93,7 @@ class OptunaSuggester:
             study_name=name, direction="maximize", storage=_journal_storage(journal) if journal else None
         )
         self._running: dict[int, optuna.Trial] = {}
+        self._reported: dict[int, int] = {}
 
     def suggest(self, number: int) -> HyperParameters:
         """See `Suggester`."""
@@ -99,14 +107,19 @@ class OptunaSuggester:
         trial.set_user_attr("number", number)
         return require_inside(trial.params, self._space)
 
-    def begin(self, number: int, hyperparameters: HyperParameters) -> None:
+    def begin(self, number: int, hyperparameters: HyperParameters, objectives: Sequence[float] = ()) -> None:
         """See `Suggester`."""
         self._study.enqueue_trial(dict(hyperparameters), user_attrs={"number": number})
         self._running[number] = self._study.ask(self._distributions)
+        for epoch, objective in enumerate(objectives, start=1):
+            self.report(number, epoch, objective)
 
     def report(self, number: int, epoch: int, objective: float) -> None:
         """See `Suggester`."""
-        self._running[number].report(objective, epoch)
+        # An epoch repeated from a checkpoint is on record already, and Optuna warns of a second report.
+        if epoch > self._reported.get(number, 0):
+            self._running[number].report(objective, epoch)
+            self._reported[number] = epoch
 
     def finish(self, number: int, status: str, epoch: int, objective: float | None) -> None:
         """See `Suggester`."""
@@ -115,7 +128,8 @@ class OptunaSuggester:
         if status == "failed" or objective is None:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            trial.report(objective, epoch)
+            if epoch > self._reported.get(number, 0):
+                trial.report(objective, epoch)
             self._study.tell(trial, objective)
 
     def replay(self, row: TrialRow, objectives: Sequence[float]) -> None:
@@ -158,7 +172,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if self._planned:
             planned = self._planned.pop(0)
             if self._suggester is not None:
-                self._suggester.begin(planned.number, planned.hyperparameters)
+                self._suggester.begin(planned.number, planned.hyperparameters, planned.objectives)
         elif self._suggester is not None and self._open_numbers:
             number = self._open_numbers.pop(0)
             started = time.perf_counter()

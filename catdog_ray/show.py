@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +12,9 @@ from catdog_ray import environment
 from catdog_ray.command import CommandFailed, Interrupted
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import Config
+
+if TYPE_CHECKING:
+    from catdog_ray.cluster import Cluster
 
 
 def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
@@ -30,6 +35,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 with_search=with_search,
                 top=top,
                 on_data=view.show_decoding,
+                on_cluster=lambda running_on: _print_cluster(console, running_on),
                 on_progress=view.show,
             )
     except KeyboardInterrupt:
@@ -50,3 +56,12 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     live.print_results(console, [found])
     written = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     console.print(f"written to {folder}: {', '.join(written)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _print_cluster(console: Console, running_on: Cluster) -> None:
+    """How many trials fit, and where the dashboard is; its token is for the person at this terminal only."""
+    console.print(f"Ray with {len(running_on.nodes)} node(s), {running_on.slots} trial(s) at once", highlight=False)
+    if running_on.dashboard_url:
+        token = os.environ.get("RAY_AUTH_TOKEN")
+        words = f"token {token}" if token and console.is_terminal else "token: ray get-auth-token"
+        console.print(f"Ray dashboard: http://{running_on.dashboard_url} ({words})", soft_wrap=True, highlight=False)

@@ -31,6 +31,7 @@ def run(
     with_search: bool = True,
     top: int = 1,
     on_data: data.Progress | None = None,
+    on_cluster: Callable[[cluster.Cluster], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> data.Splits:
     """Search (unless `with_search` is False), then retrain as `config.retrain` says; all rows land in `folder`.
@@ -41,6 +42,8 @@ def run(
     with StudyDirectory(folder) as study, _described(study, config, splits) as describe:
         with cluster.connect(config.cluster) as running_on:
             describe(nodes=list(running_on.nodes))
+            if on_cluster is not None:
+                on_cluster(running_on)
             if with_search:
                 search.run(
                     study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress

@@ -38,7 +38,7 @@ def run_trial(
     seed: int,
     threads: int,
 ) -> None:
-    """One trial of a search. `parameters`: number, hyperparameters, resume_from (checkpoints, newest first).
+    """One trial of a search. `parameters` are those of `searchers.Planned`.
 
     Reports after every epoch; a diverged loss ends the trial with `failure` set instead of raising, because Ray
     retries what raises.
@@ -67,8 +67,7 @@ def run_retraining(
 ) -> None:
     """One configuration and seed to the last milestone.
 
-    `parameters` also holds `seed`, `keep_model` and `resume_before`: a checkpoint from that epoch on is too late,
-    because the milestone at it is not on record.
+    `parameters` also holds `seed` and `keep_model`.
 
     At each milestone the report carries the clean training scores and the test probabilities (n, classes).
     """
@@ -193,9 +192,9 @@ class _Course:
         from catdog_ray.train import CheckpointError, checkpoint_epoch
 
         own = tune.get_checkpoint()
-        latest = self._parameters.get("resume_before") or math.inf
+        # Ray's own is of this session, in which every report was received before the next epoch began.
         found = [(own, math.inf)] if own else []
-        found += [(tune.Checkpoint(uri), latest) for uri in self._parameters["resume_from"]]
+        found += [(tune.Checkpoint(uri), self._parameters["resume_before"]) for uri in self._parameters["resume_from"]]
         for number, (checkpoint, before) in enumerate(found):
             try:
                 local = Path(checkpoint.to_directory(str(folder / str(number))))

@@ -58,6 +58,7 @@ def write_folder(root: Path, files: Mapping[str, bytes]) -> Path:
 
 def write_zip(path: Path, files: Mapping[str, bytes], *, top: str = "") -> Path:
     """The same as an archive, every name behind `top`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(f"{top}{name}", content)

@@ -38,7 +38,7 @@ HEAVY = {
 
 @dataclass(frozen=True)
 class Room:
-    """A module's floor; what heavy libraries it may import; what it may import only inside functions."""
+    """A module's floor; the heavy libraries it may import; what it may import only inside functions or for its types."""
 
     floor: int
     heavy: str = ""
@@ -71,7 +71,7 @@ HOUSE = {
     "compare": Room(9, "numpy scipy"),
     "plots": Room(10, "matplotlib"),
     "live": Room(10, "rich"),
-    "show": Room(11, "rich", inside_functions="study compare plots live"),
+    "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
     "tune": Room(12, inside_functions="show"),
     "retrain": Room(12, inside_functions="show"),
 }

@@ -41,7 +41,12 @@ def test_compiled_as_the_brief_says():
 def test_multiply_adds_by_hand():
     network = model.build(BASELINE, ModelSettings("same", 4, 1), image_size=32, classes=2)
     by_hand = (
-        32 * 32 * 9 * 3 * 32 + 16 * 16 * 9 * 32 * 64 + 8 * 8 * 9 * 64 * 128 + 4 * 4 * 9 * 128 * 128 + 512 * 512 + 512 * 2
+        32 * 32 * 9 * 3 * 32
+        + 16 * 16 * 9 * 32 * 64
+        + 8 * 8 * 9 * 64 * 128
+        + 4 * 4 * 9 * 128 * 128
+        + 512 * 512
+        + 512 * 2
     )
     assert model.multiply_adds(network) == by_hand
 

@@ -39,7 +39,8 @@ def study(tmp_path: Path, epochs: list[TrialEpochRow], trials: list[TrialRow]) -
 
 
 def decision(scheduler: ASHAScheduler, number: int, epoch: int, objective: float, trial_id: str = "new") -> str:
-    return scheduler.on_trial_result(None, TuneTrial(trial_id, {"number": number}), {"epoch": epoch, "objective": objective})
+    result = {"epoch": epoch, "objective": objective}
+    return scheduler.on_trial_result(None, TuneTrial(trial_id, {"number": number}), result)
 
 
 def test_same_decisions_as_rays_own_scheduler():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import optuna
@@ -16,6 +14,7 @@ from small import images, quick_config
 from catdog_ray import search
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
+from catdog_ray.searchers import OptunaSuggester
 from catdog_ray.settings import contains
 
 pytestmark = pytest.mark.slow
@@ -64,7 +63,7 @@ def test_the_baseline_is_the_first_trial(finished):
 
 
 def test_elapsed_time_rises_and_progress_ends_complete(finished):
-    _, _, trials, epochs, shown = finished
+    _, _, _, epochs, shown = finished
     times = [row.elapsed_s for row in epochs]
     assert times == sorted(times)
     last: Progress = shown[-1]
@@ -107,8 +106,11 @@ def test_a_cut_search_goes_on_from_its_rows_and_checkpoints(finished, tmp_path, 
 
 
 def test_random_search_by_name(tmp_path, ray_cluster):
-    trials, _ = run(tmp_path, ray_cluster, quick_config(search__num_samples=2, search__method="random"))
-    assert [row.status for row in trials] == ["completed", "completed"] or trials[1].status == "stopped"
+    """As the sampler gives them on its own: the first trial is the baseline, the others depend on seed and number."""
+    config = quick_config(search__num_samples=3, search__method="random")
+    trials, _ = run(tmp_path, ray_cluster, config)
+    alone = OptunaSuggester(config.space, sampler="random", seed=config.seed, startup_trials=1)
+    assert [row.hyperparameters for row in trials[1:]] == [dict(alone.suggest(number)) for number in (1, 2)]
 
 
 def test_a_diverged_trial_fails_once_with_its_reason_and_the_search_goes_on(tmp_path, ray_cluster):
@@ -157,27 +159,10 @@ def _kill_a_trial_worker() -> int:
     import psutil
 
     for process in psutil.Process().children(recursive=True):
-        if "run_trial" in " ".join(process.cmdline()):
+        if "ray::ImplicitFunc" in " ".join(process.cmdline()):  # Tune's name for a function's worker
             os.kill(process.pid, signal.SIGKILL)
             return process.pid
-    return 0
-
-
-def test_an_interrupt_leaves_rows_that_a_second_run_completes(tmp_path, ray_cluster):
-    config = quick_config(search__num_samples=3, search__max_epochs=16, search__reduction_factor=4)
-
-    def interrupt(progress: Progress) -> None:
-        if " epoch 3" in progress.latest:
-            # As Ctrl-C does: a signal to the main thread, which is in Tune's loop.
-            threading.Thread(target=lambda: (time.sleep(0.2), os.kill(os.getpid(), signal.SIGINT))).start()
-
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, ray_cluster, config, on_progress=interrupt)
-    time.sleep(1)
-    assert len(StudyDirectory(tmp_path).trials.read()) < 3
-    resumed, rows = run(tmp_path, ray_cluster, config)
-    assert len(resumed) == 3
-    assert len({(row.trial, row.epoch) for row in rows}) == len(rows)
+    raise AssertionError("no worker of a trial found")
 
 
 def test_asking_for_more_samples_extends_the_study(finished, tmp_path, ray_cluster):

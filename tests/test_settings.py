@@ -215,9 +215,9 @@ def test_no_number_of_layers_keeps_the_check_busy() -> None:
         "    print(error)\n"
     )
     try:
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=5)
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10)
     except subprocess.TimeoutExpired:
-        pytest.fail("model.conv_layers: 60 keeps the check busy for more than five seconds")
+        pytest.fail("model.conv_layers: 60 keeps the check busy for more than ten seconds")
     assert "leaves no pixels after 60 pools" in result.stdout
 
 

@@ -89,7 +89,7 @@ def test_what_lies_outside_is_named(changes: dict[str, Any], expected: str) -> N
 
 def test_what_is_missing_is_named() -> None:
     fewer = {name: value for name, value in BASELINE.items() if name not in ("dense_units", "conv_kernel")}
-    with pytest.raises(ValueError, match="differing: conv_kernel, dense_units$"):
+    with pytest.raises(ValueError, match=r"differing: conv_kernel, dense_units$"):
         require_inside(fewer, quickstart().space)
 
 

@@ -113,7 +113,9 @@ def test_a_damaged_checkpoint_is_an_error_of_its_own(tmp_path: Path, damage: str
     content = path.read_bytes()
     path.unlink()
     if damage != "missing":
-        path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "not an archive": b"x" * 500}[damage])
+        path.write_bytes(
+            {"empty": b"", "truncated": content[: len(content) // 2], "not an archive": b"x" * 500}[damage]
+        )
     with pytest.raises(train.CheckpointError, match=r"checkpoint\.npz"):
         train.checkpoint_epoch(path)
 

@@ -1,0 +1,69 @@
+"""The figure of a retraining: a picture of the right size that is a pure function of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_rows import retrain_epoch_row
+from PIL import Image
+
+from catdog_ray.plots import save_curves
+
+ROWS = tuple(
+    retrain_epoch_row(configuration, seed, epoch)
+    for configuration in ("baseline", "trial-0007")
+    for seed in (0, 1)
+    for epoch in (1, 2, 3)
+)
+
+
+def drawn(path: Path, rows: Any = ROWS, *, title: str = "a study", milestones: Any = (2, 3)) -> bytes:
+    save_curves(path, rows, title=title, milestones=milestones)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def figure(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The figure of `ROWS`."""
+    return drawn(tmp_path_factory.mktemp("figure") / "curves.png")
+
+
+def test_the_figure_is_a_picture(figure: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    path.write_bytes(figure)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.size == (1430, 546)
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        # Nothing in it tells when or where it was made.
+        assert set(image.info) == {"Software", "dpi"}
+    colours = {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
+    assert (255, 255, 255) in colours
+    assert len(colours) > 50
+
+
+def test_the_same_rows_make_the_same_bytes(figure: bytes, tmp_path: Path) -> None:
+    assert drawn(tmp_path / "again.png") == figure
+    assert drawn(tmp_path / "backwards.png", ROWS[::-1]) == figure
+
+
+def test_other_rows_make_another_figure(figure: bytes, tmp_path: Path) -> None:
+    changed = (*ROWS[:-1], retrain_epoch_row("trial-0007", 1, 3, test_accuracy=0.1))
+    assert drawn(tmp_path / "changed.png", changed) != figure
+    assert drawn(tmp_path / "titled.png", title="a study (drawn data)") != figure
+    assert drawn(tmp_path / "marked.png", milestones=(1, 3)) != figure
+
+
+def test_a_loss_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:
+    rows = [retrain_epoch_row(epoch=1), retrain_epoch_row(epoch=2, train_loss=None, test_loss=None)]
+    assert drawn(tmp_path / "gap.png", rows).startswith(b"\x89PNG")
+
+
+def test_a_figure_is_replaced(figure: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"an old figure")
+    assert drawn(path) == figure
+    assert list(tmp_path.iterdir()) == [path]

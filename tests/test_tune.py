@@ -1,0 +1,206 @@
+"""`python -m catdog_ray.tune` as a user runs it: whole, interrupted, killed, resumed, on drawn and on real data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from catdog_ray.ledger import StudyDirectory
+
+pytestmark = pytest.mark.slow
+
+PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "data" / "cats_and_dogs_filtered.zip"
+
+SMALL = {
+    "data.image_size": 16,
+    "data.drawn_train": 60,
+    "data.drawn_test": 20,
+    "space.conv_filters": "{choices: [2, 4]}",
+    "space.dense_units": "{choices: [8, 16]}",
+    "baseline.conv_filters": 4,
+    "baseline.dense_units": 16,
+    "search.max_epochs": 4,
+    "search.reduction_factor": 2,
+    "train.checkpoint_epochs": 1,
+    "retrain.milestones": "[2, 3]",
+}
+
+
+def command(output: Path, *flags: str, **settings: object) -> list[str]:
+    chosen = {
+        **SMALL,
+        "data.cache_dir": str(output / "cache"),
+        **{k.replace("__", "."): v for k, v in settings.items()},
+    }
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+    return [sys.executable, "-m", "catdog_ray.tune", "--output", str(output / "results"), *flags, *sets]
+
+
+def resume_command(output: Path, name: str, *flags: str) -> list[str]:
+    place = ["--output", str(output / "results"), "--name", name]
+    return [sys.executable, "-m", "catdog_ray.tune", "--resume", *place, *flags]
+
+
+def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    """In a session of its own, so that what it leaves behind can be told."""
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(StudyDirectory(folder).epochs.read()) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {count} epochs before the end: {process.stderr.read() if process.stderr else ''}")
+
+
+def session_processes(session: int) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        try:
+            if os.getsid(process.pid) == session:
+                found.append(" ".join(process.info["cmdline"] or [])[:80])
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return found
+
+
+def wait_until_gone(session: int, seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while (left := session_processes(session)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
+
+
+def assert_whole(folder: Path, trials: int) -> None:
+    study = StudyDirectory(folder)
+    assert study.read_study()["state"] == "finished"
+    rows = study.trials.read()
+    assert sorted(row.trial for row in rows) == list(range(trials))
+    keys = [(row.trial, row.epoch) for row in study.epochs.read()]
+    assert len(keys) == len(set(keys)) == sum(row.epochs for row in rows)
+
+
+def test_the_main_job_from_the_command_line(tmp_path: Path):
+    """One process, no warning on stderr, every file of a study, the table with the brief's figures."""
+    done = run(command(tmp_path, "--num-samples", "3", "--name", "job", retrain__seeds=2))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    folder = tmp_path / "results" / "job"
+    assert_whole(folder, 3)
+    assert {file.name for file in folder.iterdir()} == {
+        "study.json",
+        "trials.jsonl",
+        "epochs.jsonl",
+        "retrain.jsonl",
+        "retrain-epochs.jsonl",
+        "predictions.jsonl",
+        "optuna-journal.log",
+        "model.keras",
+        "curves.png",
+        ".lock",
+        ".machine.json",
+    }
+    assert "91.8 % (reported on other data)" in done.stdout
+    assert "Drawn data" in done.stdout
+    assert "(n=2, " in done.stdout
+    study = json.loads((folder / "study.json").read_text())
+    assert study["data"]["drawn"] is True
+    assert study["versions"]["ray"]
+    assert study["nodes"][0]["cores"] == os.cpu_count()
+    assert str(tmp_path) not in (folder / "study.json").read_text()
+
+
+def test_ctrl_c_leaves_no_process_and_a_study_that_resume_finishes(tmp_path: Path):
+    process = start(command(tmp_path, "--num-samples", "4", "--name", "cut", search__max_epochs=16))
+    folder = tmp_path / "results" / "cut"
+    wait_for_epochs(folder, 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.startswith("interrupted: the rows are in ")
+    assert len(errors.strip().splitlines()) == 1
+    assert wait_until_gone(process.pid, 5) == []
+    assert "retraining" not in output
+    assert StudyDirectory(folder).retrain.read() == []
+    assert StudyDirectory(folder).read_study()["state"] == "interrupted"
+    done = run(resume_command(tmp_path, "cut"))
+    assert done.returncode == 0, done.stderr
+    assert_whole(folder, 4)
+    assert len(StudyDirectory(folder).retrain.read()) >= 2
+
+
+def test_sigterm_is_an_interruption_too(tmp_path: Path):
+    process = start(command(tmp_path, "--num-samples", "3", "--name", "cut", search__max_epochs=16))
+    wait_for_epochs(tmp_path / "results" / "cut", 2, process)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert len(errors.strip().splitlines()) == 1
+    assert wait_until_gone(process.pid, 5) == []
+
+
+def test_a_killed_driver_is_resumed_to_the_asked_number_of_trials(tmp_path: Path):
+    process = start(command(tmp_path, "--num-samples", "4", "--name", "killed", search__max_epochs=16))
+    folder = tmp_path / "results" / "killed"
+    wait_for_epochs(folder, 4, process)
+    process.kill()
+    process.communicate(timeout=30)
+    before = StudyDirectory(folder).epochs.read()
+    # Ray's own two agents take about a minute to notice; trials and raylet go at once.
+    assert [name for name in wait_until_gone(process.pid, 15) if "Agent" not in name] == []
+    done = run(resume_command(tmp_path, "killed", "--no-retrain"))
+    assert done.returncode == 0, done.stderr
+    assert_whole(folder, 4)
+    assert StudyDirectory(folder).epochs.read()[: len(before)] == before
+    assert StudyDirectory(folder).read_study()["sessions"] == 2
+
+
+def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: Path):
+    wild = {"space.learning_rate": "{choices: [1.0e+25]}", "baseline.learning_rate": "1.0e+25"}
+    done = run(command(tmp_path, "--num-samples", "2", "--name", "wild", "--no-retrain", **wild))
+    assert done.returncode == 1
+    assert done.stderr.startswith("failed: no trial has a score; the reasons are in ")
+
+
+def test_the_space_with_depth(tmp_path: Path):
+    config = Path(__file__).parents[1] / "configs" / "space-with-depth.yaml"
+    flags = ["--config", str(config), "--num-samples", "3", "--no-retrain", "--name", "deep"]
+    done = run(command(tmp_path, *flags))
+    assert done.returncode == 0, done.stderr
+    rows = StudyDirectory(tmp_path / "results" / "deep").trials.read()
+    assert {"conv_layers", "dense_layers"} <= set(rows[0].hyperparameters)
+    assert len(rows[0].hyperparameters) == 7
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_file(), reason="the photographs are not beside this checkout")
+def test_the_photographs_with_a_shortened_budget(tmp_path: Path):
+    config = Path(__file__).parents[1] / "configs" / "cpu.yaml"
+    arguments = [sys.executable, "-m", "catdog_ray.tune", "--config", str(config), "--data", str(PHOTOGRAPHS)]
+    arguments += ["--num-samples", "2", "--name", "photos", "--output", str(tmp_path / "results")]
+    short = {"search.max_epochs": 1, "retrain.milestones": "[1]", "retrain.seeds": 1, "data.image_size": 32}
+    for key, value in {**short, "data.cache_dir": str(tmp_path / "cache")}.items():
+        arguments += ["--set", f"{key}={value}"]
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+    study = StudyDirectory(tmp_path / "results" / "photos")
+    data = study.read_study()["data"]
+    assert (data["train_images"], data["selection_images"], data["test_images"]) == (1600, 400, 1000)
+    assert (data["class_names"], data["skipped_files"], data["drawn"]) == (["cats", "dogs"], [], False)
+    assert len(study.predictions.read()) == 1000 * len(study.retrain.read())
+    assert "Drawn data" not in done.stdout
