@@ -147,6 +147,8 @@ def storage(settings: ClusterSettings, study: Path) -> str:
     """Where Ray keeps checkpoints: `cluster.storage_path`/<study>, or inside the study."""
     if settings.storage_path is None:
         return str((study / "ray").resolve())
+    if "://" not in settings.storage_path:
+        return str((Path(settings.storage_path).expanduser() / study.name).resolve())
     return f"{settings.storage_path.rstrip('/')}/{study.name}"
 
 
@@ -159,7 +161,7 @@ def checkpoints(storage_path: str, trial_name: str) -> list[str]:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
         selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
         found = [info.base_name for info in filesystem.get_file_info(selector)]
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ClusterError(f"cluster.storage_path: {uri} cannot be listed ({_first_line(error)})") from error
     return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -36,7 +37,10 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     """Call `main` with the command line and exit with the project's codes."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        main(sys.argv[1:] if arguments is None else arguments)
+        try:
+            main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
         code = DONE
     except UserError as error:
         code = _say(f"error: {error}", USER_ERROR)
@@ -111,7 +115,7 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
     overrides = study_overrides(flags)
     if not flags.resume:
         config = configuration.load(flags.config, overrides=overrides)
-        folder = Path(config.output) / config.name
+        folder = _output(config) / config.name
         if flags.name is None:
             folder = _unused(folder)
             config = configuration.load(base=config, overrides={"name": folder.name})
@@ -119,7 +123,7 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
             raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
         return config, folder
     base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
-    folder = Path(base.output) / base.name if flags.name else _newest_unfinished(Path(base.output), base.name)
+    folder = _output(base) / base.name if flags.name else _newest_unfinished(_output(base), base.name)
     saved = saved_config(folder)
     if flags.config is None:
         wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
@@ -139,19 +143,28 @@ def saved_config(folder: Path) -> Config:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 
 
-def require_resumable(saved: Config, wanted: Config, folder: Path) -> None:
+def require_resumable(saved: Config, wanted: Config, folder: Path, prefix: str = "--resume: ") -> None:
     """ConfigError where a setting that rows depend on has changed since the study began."""
     for key, (before, now) in configuration.differences(saved, wanted).items():
         if not key.startswith(_MAY_CHANGE):
             raise ConfigError(
-                f"--resume: {key} was {before!r} when {folder} began and is {now!r} now; "
+                f"{prefix}{key} was {before!r} when {folder} began and is {now!r} now; "
                 "leave it as it was, or start another study"
             )
 
 
+def _output(config: Config) -> Path:
+    try:
+        return Path(config.output).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"output: {config.output!r}: {error}") from None
+
+
 def _newest_unfinished(output: Path, name: str) -> Path:
     found = []
-    for file in sorted(output.glob(f"{name}*/study.json")):
+    for file in sorted(output.glob("*/study.json")):
+        if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
+            continue
         study = StudyDirectory(file.parent).read_study()
         if study.get("state") != "finished":
             found.append((str(study.get("started_utc")), file.parent))

@@ -27,7 +27,7 @@ class Estimate:
     high: float | None
 
     def text(self) -> str:
-        """`82.1 % (n=5, 95 % interval 81.0 to 83.2)`; with one seed, no interval."""
+        """`82.1 % (n=5, 81.0 % to 83.2 %)`; with one seed, no interval."""
         if self.low is None or self.high is None:
             return f"{self.mean:.1%} (n={self.n}, no interval)".replace("%", " %")
         return f"{self.mean:.1%} (n={self.n}, {self.low:.1%} to {self.high:.1%})".replace("%", " %")
@@ -108,7 +108,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def milestones(study: Study) -> list[MilestoneResult]:
-    """One row per configuration and milestone, in the order of the rows."""
+    """One result per configuration and milestone: tuned ones first, the baseline last, epochs rising."""
     groups: dict[tuple[str, int], list[RetrainRow]] = {}
     for row in study.retrain:
         groups.setdefault((row.configuration, row.milestone), []).append(row)
@@ -145,4 +145,4 @@ def search_line(study: Study) -> str:
     if best is None:
         return f"{line}; none has a score"
     words = HyperParameters.of(best.hyperparameters).text()
-    return f"{line}; best: trial {best.trial}, selection accuracy {best.objective:.1%} with {words}"
+    return f"{line}; best: trial {best.trial}, selection accuracy {100 * best.objective:.1f} % with {words}"

@@ -42,7 +42,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set takes key=value (for example search.max_epochs=9), got {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {key.strip()}: the value {value!r} is no YAML: {_one_line(error)}") from None
 
 
@@ -70,8 +70,11 @@ def _find(path: str | Path) -> Path:
     if given.parent not in (Path(), Path("configs")):
         candidates = [given]
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:
+            continue
     names = sorted({file.name for folder in shipped if folder.is_dir() for file in folder.glob("*.yaml")})
     raise ConfigError(f"--config: no file {str(path)!r}; shipped are {', '.join(names) or 'none'}")
 
@@ -165,18 +168,27 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        hint = ""
-        if isinstance(value, str) and _is_number(value):
-            hint = f" (YAML reads it as text: write it with a point, such as {_with_point(value)})"
-        raise ConfigError(f"{where} must be a number, got {value!r}{hint}")
-    if not math.isfinite(value):
-        raise ConfigError(f"{where} must be a finite number, got {value!r}")
-    return float(value)
+        raise ConfigError(f"{where} must be a number, got {value!r}{_hint(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(f"{where} must be a finite number, got {number!r}")
+    return number
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, str) and _is_number(value):
+        return f" (YAML reads it as text: write it with a point, such as {_with_point(value)})"
+    return ""
 
 
 def _value(value: Any, where: str) -> Value:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ConfigError(f"{where} must be a number or text, got {value!r}")
+    if hint := _hint(value):
+        raise ConfigError(f"{where} must be a number, got {value!r}{hint}")
     return _number(value, where) if isinstance(value, float) else value
 
 

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,10 +81,14 @@ def load(settings: DataSettings, *, on_progress: Progress | None = None) -> Spli
     Raises DataError with what is wrong, where, and what to do.
     """
     source = open_source(settings)
-    folder = Path(settings.cache_dir).expanduser() / source.identity(settings.image_size)
+    try:
+        cache = Path(settings.cache_dir).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"data.cache_dir: {settings.cache_dir} cannot be written ({error}); set another") from None
+    folder = cache / source.identity(settings.image_size)
     if not (folder / "facts.json").is_file():
         _fill_cache(folder, source, settings.image_size, on_progress)
-    train, test, skipped = _read_cache(folder)
+    train, test, skipped = _read_cache(folder, settings.image_size)
     total = len(train.labels) + len(test.labels) + len(skipped)
     if len(skipped) > settings.max_bad_share * total:
         raise DataError(
@@ -114,10 +120,14 @@ def open_source(settings: DataSettings) -> Source:
     """The source that `data.source` names. Raises DataError where there is none or its layout is wrong."""
     if settings.source == DRAWN:
         return _Drawn(settings.drawn_train, settings.drawn_test, settings.drawn_seed)
-    path = Path(settings.source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(settings.source).expanduser()
+        is_dir, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError):
+        is_dir = is_file = False
+    if is_dir:
         return _Files(path.name or str(path), FolderReader(path))
-    if not path.is_file():
+    if not is_file:
         raise DataError(
             f"--data: there is no file or folder {settings.source!r}; give a zip archive or a folder that holds "
             f"train/<class>/ and validation/<class>/, or 'drawn' for the built-in data"
@@ -163,7 +173,8 @@ class _Files:
         skipped: list[str] = []
         total = sum(len(entries) for entries in self._entries.values())
         parts, done = [], 0
-        with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            warnings.simplefilter("ignore")
             for split in SPLITS:
                 entries = self._entries[split]
                 pixels = np.empty((len(entries), image_size, image_size, 3), np.uint8)
@@ -223,13 +234,13 @@ def _fingerprint(*splits: Images) -> str:
 
 
 def _fill_cache(folder: Path, source: Source, image_size: int, on_progress: Progress | None) -> None:
-    train, test, skipped = source.decode(image_size, on_progress)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     except OSError as error:
         raise DataError(f"data.cache_dir: {folder.parent} cannot be written ({error.strerror}); set another") from None
     try:
+        train, test, skipped = source.decode(image_size, on_progress)
         facts = {"skipped": skipped, "class_names": list(train.class_names)}
         for name, images in (("train", train), ("test", test)):
             np.save(partial / f"{name}-pixels.npy", images.pixels)
@@ -240,23 +251,31 @@ def _fill_cache(folder: Path, source: Source, image_size: int, on_progress: Prog
             partial.rename(folder)
         except OSError:
             if not (folder / "facts.json").is_file():  # else: another process was faster
-                raise
+                raise DataError(f"{folder}: the cached data is damaged (no facts.json); delete that folder") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_cache(folder: Path) -> tuple[Images, Images, list[str]]:
+def _read_cache(folder: Path, size: int) -> tuple[Images, Images, list[str]]:
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         parts = [
             Images(
-                np.load(folder / f"{name}-pixels.npy", allow_pickle=False),
-                np.load(folder / f"{name}-labels.npy", allow_pickle=False),
+                _array(folder / f"{name}-pixels.npy"),
+                _array(folder / f"{name}-labels.npy"),
                 tuple(facts[f"{name}_files"]),
                 tuple(facts["class_names"]),
             )
             for name in ("train", "test")
         ]
+        for part in parts:
+            if part.pixels.shape != (len(part.files), size, size, 3) or part.labels.shape != (len(part.files),):
+                raise ValueError("lengths or sizes differ")
         return parts[0], parts[1], facts["skipped"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder}: the cached data is damaged ({error}); delete that folder") from None
+
+
+def _array(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.load(file, allow_pickle=False)

@@ -98,11 +98,16 @@ class StudyDirectory:
         self._lock: typing.IO[str] | None = None
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be made a folder ({error.strerror})") from None
         self._lock = (self.path / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._lock.close()
+            self._lock = None
             raise RecordError(f"{self.path}: another process is working on this study; wait or use --name") from None
         for file in (self.trials, self.epochs, self.retrain_epochs, self.retrain, self.retrain_failures):
             file.repair()

@@ -59,12 +59,12 @@ class LiveView:
         event = " epoch " not in progress.latest
         if event or now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self._console.print(progress_line(progress), soft_wrap=True, highlight=False)
+            self._console.print(progress_line(progress), soft_wrap=True, highlight=False, markup=False)
 
 
 def progress_table(title: str, progress: Progress) -> Table:
     """One row of counts under the study's title."""
-    table = Table(title=f"{title}: {progress.stage}", title_justify="left", caption=progress.latest)
+    table = Table(title=f"{title}: {progress.stage}", title_justify="left", caption=Text(progress.latest))
     table.caption_justify = "left"
     cells = {
         "asked": str(progress.asked),
@@ -93,7 +93,7 @@ def progress_line(progress: Progress) -> str:
     return (
         f"[{clock(progress.elapsed_s)}] {progress.stage}: {ended} of {progress.asked} ended, "
         f"{progress.epochs} epochs{best}{left}; {progress.latest}"
-    ).replace("[", r"\[", 1)
+    )
 
 
 def clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ from catdog_ray.settings import Value
 
 OBJECTIVE = (
     "the best value so far of the selection accuracy averaged over the last {window} epochs "
-    "(over the epochs there are, before epoch {window})"
+    "(before epoch {window}: averaged over the epochs there are)"
 )
 
 
@@ -153,15 +153,14 @@ class PredictionRow:
 def objective(accuracies: Sequence[float], *, window: int) -> float:
     """The one score of every method: the best mean of `window` consecutive selection accuracies so far.
 
-    Before epoch `window` the mean is over the epochs there are. Raises ValueError for no epochs.
+    Before epoch `window` it is the mean over the epochs there are, which no longer counts once a window is full: one
+    lucky early epoch is what the rule is to keep out. Raises ValueError for no epochs.
     """
     if not accuracies:
         raise ValueError("the objective needs at least one epoch")
-    means = []
-    for end in range(1, len(accuracies) + 1):
-        last = accuracies[max(0, end - window) : end]
-        means.append(math.fsum(last) / len(last))
-    return max(means)
+    if len(accuracies) < window:
+        return math.fsum(accuracies) / len(accuracies)
+    return max(math.fsum(accuracies[end - window : end]) / window for end in range(window, len(accuracies) + 1))
 
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--top-k", type=int, default=1, metavar="K", help="retrain the K best configurations (default: 1)")
     add("--data", metavar="PATH", help="where the same data lies now (data.source)")
     add("--address", metavar="ADDRESS", help="'local', 'auto' or host:port (cluster.address)")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting of retrain, cluster or data")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting of retrain or cluster")
     flags = parser.parse_args(arguments)
     if flags.top_k < 1:
         raise ConfigError(f"--top-k must be at least 1, got {flags.top_k}")
@@ -31,12 +31,12 @@ def main(arguments: Sequence[str]) -> None:
     overrides = {
         "retrain.enabled": True,
         "retrain.milestones": flags.epochs or list(saved.retrain.milestones),
-        "retrain.seeds": flags.seeds or saved.retrain.seeds,
+        "retrain.seeds": saved.retrain.seeds if flags.seeds is None else flags.seeds,
         "data.source": flags.data or saved.data.source,
         "cluster.address": flags.address or saved.cluster.address,
     }
     config = configuration.load(base=saved, overrides={**overrides, **command.assignments(flags.set, {})})
-    command.require_resumable(saved, config, flags.study)
+    command.require_resumable(saved, config, flags.study, "")
 
     from catdog_ray import show
 

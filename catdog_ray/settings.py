@@ -225,6 +225,8 @@ def _check_names(config: Config) -> None:
         ("label", config.label),
         ("output", config.output),
         ("data.source", config.data.source),
+        ("data.cache_dir", config.data.cache_dir),
+        ("cluster.address", config.cluster.address),
     ):
         if not text or "\0" in text:
             raise ConfigError(f"{where} must not be empty, got {text!r}")
@@ -286,9 +288,9 @@ def _check_geometry(config: Config) -> None:
             size, padding = config.data.image_size, config.model.padding
             if smallest_side(size, padding=padding, kernel=int(kernel), layers=int(layers)) >= 1:
                 continue
-            enough = size
-            while smallest_side(enough, padding=padding, kernel=int(kernel), layers=int(layers)) < 1:
-                enough += 1
+            enough = 1
+            for _ in range(int(layers)):
+                enough = 2 * enough + (int(kernel) - 1 if padding == "valid" else 0)
             cure = "" if padding == "same" else " or model.padding: same"
             raise ConfigError(
                 f"data.image_size {size} with model.padding {padding!r} and space.conv_kernel {kernel} leaves no "

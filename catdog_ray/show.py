@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,12 @@ from rich.console import Console
 from catdog_ray import environment
 from catdog_ray.command import CommandFailed, Interrupted
 from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import best_trial
 from catdog_ray.settings import Config
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster
+    from catdog_ray.compare import Study
 
 
 def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
@@ -39,15 +42,10 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 on_progress=view.show,
             )
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"the rows are in {folder}; to go on: python -m catdog_ray.tune --resume --name {folder.name} "
-            f"--output {folder.parent}"
-        ) from None
+        raise Interrupted(f"the rows are in {folder}; to go on: {_again(folder, with_search)}") from None
     if splits.skipped:
         console.print(f"{len(splits.skipped)} unreadable files skipped: {', '.join(splits.skipped[:5])}", markup=False)
     found = compare.read(folder)
-    if all(row.objective is None or row.status == "failed" for row in found.trials):
-        raise CommandFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
     curves = StudyDirectory(folder).retrain_epochs.read()
     if curves:
         plots.save_curves(
@@ -56,6 +54,27 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     live.print_results(console, [found])
     written = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     console.print(f"written to {folder}: {', '.join(written)}", soft_wrap=True, highlight=False, markup=False)
+    _require_success(folder, found, config)
+
+
+def _require_success(folder: Path, found: Study, config: Config) -> None:
+    """CommandFailed where nothing was found, or a retraining run that was asked for has no result."""
+    if best_trial(found.trials) is None:
+        raise CommandFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
+    last = config.retrain.milestones[-1] if config.retrain.enabled else 0
+    done = {(row.configuration, row.seed) for row in found.retrain if row.milestone == last}
+    lost = {(row.configuration, row.seed) for row in StudyDirectory(folder).retrain_failures.read()} - done
+    if config.retrain.enabled and lost:
+        names = ", ".join(f"{configuration} seed {seed}" for configuration, seed in sorted(lost))
+        raise CommandFailed(f"retraining failed for {names}; the reasons are in {folder / 'retrain-failures.jsonl'}")
+
+
+def _again(folder: Path, with_search: bool) -> str:
+    """The command that goes on with a study."""
+    if not with_search:
+        return f"python -m catdog_ray.retrain {shlex.quote(str(folder))} with the same flags"
+    place = f"--name {shlex.quote(folder.name)} --output {shlex.quote(str(folder.parent))}"
+    return f"python -m catdog_ray.tune --resume {place}"
 
 
 def _print_cluster(console: Console, running_on: Cluster) -> None:

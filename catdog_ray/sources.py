@@ -9,7 +9,6 @@ import hashlib
 import io
 import lzma
 import os
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from PIL import Image, ImageOps
 from catdog_ray.settings import UserError
 
 SPLITS = ("train", "validation")
+_DEEPEST_FOLDER = 8
 _LARGEST_FILE_BYTES = 64 * 2**20
 _LARGEST_IMAGE_PIXELS = 64_000_000
 
@@ -41,17 +41,19 @@ def decode(content: bytes, image_size: int) -> np.ndarray:
     Raises an error of this module if it is no readable image or larger than 64 megapixels.
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
-            warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > _LARGEST_IMAGE_PIXELS:
                 raise Unreadable("too many pixels")
             # For a JPEG: decode at the smallest scale that is still at least twice as large as wanted.
             image.draft("RGB", (2 * image_size, 2 * image_size))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            upright = upright.convert("RGB")
             return np.asarray(upright.resize((image_size, image_size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, MemoryError) as error:
-        raise Unreadable(str(error)) from error
-    except Image.DecompressionBombError as error:
+    except Unreadable:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
         raise Unreadable(str(error)) from error
 
 
@@ -70,9 +72,10 @@ class FolderReader:
         self._root = root
 
     def names(self) -> Iterable[str]:
-        for folder, subfolders, files in os.walk(self._root):
+        # A linked class folder is the user's own; the bound on the depth ends a loop of links.
+        for folder, subfolders, files in os.walk(self._root, followlinks=True):
             depth = len(Path(folder).relative_to(self._root).parts)
-            subfolders[:] = [] if depth >= 4 else sorted(s for s in subfolders if not s.startswith("."))
+            subfolders[:] = [] if depth >= _DEEPEST_FOLDER else sorted(s for s in subfolders if not s.startswith("."))
             for subfolder in subfolders:
                 yield (Path(folder) / subfolder).relative_to(self._root).as_posix() + "/"
             for file in files:
@@ -154,15 +157,15 @@ def find_layout(source: str, names: list[str]) -> tuple[dict[str, list[Entry]], 
             if part in SPLITS and depth <= 1:
                 classes = by_root.setdefault(parts[:depth], {}).setdefault(part, {})
                 files = classes.setdefault(parts[depth + 1], [])
-                if is_file and len(parts) == depth + 3:
+                if is_file:
                     files.append(name)
                 break
-    roots = [splits for splits in by_root.values() if set(splits) == set(SPLITS)]
+    roots = [(len(root), splits) for root, splits in by_root.items() if set(splits) == set(SPLITS)]
     expected = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"
     if len(roots) != 1:
         found = "several folders with train/ and validation/" if roots else "no folder with both"
         raise DataError(f"{source}: wrong layout, {found}; {expected}")
-    splits = roots[0]
+    depth, splits = roots[0]
     classes_of = tuple(sorted(splits["train"]))
     if len(classes_of) < 2:
         raise DataError(f"{source}: train/ holds one class only ({', '.join(classes_of)}); {expected}")
@@ -173,7 +176,7 @@ def find_layout(source: str, names: list[str]) -> tuple[dict[str, list[Entry]], 
                 raise DataError(f"{source}: class {name!r} {state} in {split}/; {expected}")
     entries = {
         split: [
-            (file, f"{split}/{name}/{PurePosixPath(file).name}", label)
+            (file, "/".join(PurePosixPath(file).parts[depth:]), label)
             for label, name in enumerate(classes_of)
             for file in splits[split][name]
         ]

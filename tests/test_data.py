@@ -15,6 +15,7 @@ import pytest
 from make_pictures import CLASSES, encoded, noise, pets, write_folder, write_zip
 from make_rows import quickstart
 from PIL import Image
+from small import quick_config
 
 from catdog_ray import data, drawn, sources
 from catdog_ray.settings import DataSettings
@@ -526,3 +527,20 @@ def test_a_picture_is_no_archive(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded(noise(1), "JPEG"))
     assert refusal(settings(tmp_path, path)).startswith(f"{path}: is no readable zip archive (")
+
+
+def test_pictures_in_subfolders_of_a_class_and_linked_folders_count(tmp_path: Path) -> None:
+    root = tmp_path / "mytrain" / "photos"
+    for split in ("train", "validation"):
+        for index, name in enumerate(("cats", "dogs")):
+            folder = root / split / name / "more" / "deep"
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (9, 9), (index * 200, number * 50, 0)).save(folder / f"{number}.png")
+    elsewhere = tmp_path / "elsewhere"
+    (root / "train" / "dogs").rename(elsewhere)
+    (root / "train" / "dogs").symlink_to(elsewhere)
+    config = quick_config(**{"data.source": str(root), "data.cache_dir": str(tmp_path / "cache")})
+    splits = data.load(config.data)
+    assert len(splits.train.labels) + len(splits.selection.labels) == 8
+    assert "train/dogs/more/deep/3.png" in splits.train.files + splits.selection.files

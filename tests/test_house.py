@@ -38,7 +38,7 @@ HEAVY = {
 
 @dataclass(frozen=True)
 class Room:
-    """A module's floor; the heavy libraries it may import; what it may import only inside functions or for its types."""
+    """A module's floor, the heavy libraries it may import, and what it may import only in functions or for types."""
 
     floor: int
     heavy: str = ""

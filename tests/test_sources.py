@@ -366,6 +366,11 @@ def test_what_does_not_belong_to_the_data_is_ignored(extra: str) -> None:
     assert find_layout("pets", [*PLAIN, extra]) == find_layout("pets", PLAIN)
 
 
+def test_what_macos_packs_beside_the_data_is_no_second_data_set() -> None:
+    mirror = [f"__MACOSX/{name}" for name in PLAIN] + ["__MACOSX/train/cats/", "__MACOSX/validation/dogs/"]
+    assert find_layout("pets", [*PLAIN, *mirror]) == find_layout("pets", PLAIN)
+
+
 def test_a_class_may_be_called_like_a_split() -> None:
     names = [f"{split}/{name}/1.jpg" for split in ("train", "validation") for name in ("train", "validation")]
     entries, classes = find_layout("odd", names)
