@@ -142,7 +142,7 @@ def search_line(study: Study) -> str:
         f"{study.facts['method']}: {len(study.trials)} trials ({counts['completed']} completed, "
         f"{counts['stopped']} stopped early, {counts['failed']} failed), {epochs} epochs"
     )
-    if best is None:
+    if best is None or best.objective is None:
         return f"{line}; none has a score"
     words = HyperParameters.of(best.hyperparameters).text()
     return f"{line}; best: trial {best.trial}, selection accuracy {100 * best.objective:.1f} % with {words}"

@@ -107,9 +107,11 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         old = merged.get(key)
         # A range is replaced whole: {choices: ...} over {low: ...} must not leave both.
-        is_range = isinstance(value, dict) and {"choices", "low"} & set(value)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _overlay(old, value) if both and not is_range else value
+        is_range = isinstance(value, dict) and not {"choices", "low"}.isdisjoint(value)
+        if isinstance(old, dict) and isinstance(value, dict) and not is_range:
+            merged[key] = _overlay(old, value)
+        else:
+            merged[key] = value
     return merged
 
 

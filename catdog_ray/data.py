@@ -228,8 +228,8 @@ def _fingerprint(*splits: Images) -> str:
     digest = hashlib.sha256()
     for images in splits:
         digest.update(repr((images.pixels.shape, images.class_names)).encode())
-        digest.update(np.ascontiguousarray(images.labels, dtype="<i4"))
-        digest.update(np.ascontiguousarray(images.pixels))
+        digest.update(np.ascontiguousarray(images.labels, dtype="<i4").data)
+        digest.update(np.ascontiguousarray(images.pixels).data)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from catdog_ray.records import TrialEpochRow, TrialRow, finite_or_none
 from catdog_ray.settings import SearchSettings
 
 
-class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
+class ResumableASHA(ASHAScheduler):
     """Ray's ASHA with the trial's number as its identity, so that recorded rows can be replayed into its rungs.
 
     Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
@@ -41,7 +41,7 @@ class _Numbered:
     trial_id: int
 
     @classmethod
-    def of(cls, trial: Any) -> _Numbered:
+    def of(cls, trial: Any) -> Any:
         return cls(trial.config["number"])
 
 
@@ -82,7 +82,7 @@ class Past:
             if decision == ASHAScheduler.STOP and row.trial not in ended:
                 ended.add(row.trial)
                 settled.append(trial_row(epochs[row.trial], settings.max_epochs, None, row.elapsed_s))
-        elapsed = max([row.elapsed_s for row in [*rows, *finished]], default=0.0)
+        elapsed = max([*(row.elapsed_s for row in rows), *(row.elapsed_s for row in finished)], default=0.0)
         return cls(finished, settled, epochs, elapsed, asha)
 
 

@@ -47,7 +47,8 @@ class Candidate:
 def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> list[Candidate]:
     """What `retrain.configurations` names, the best first; one candidate where the best is the baseline."""
     baseline = HyperParameters.of({name: config.baseline[name] for name in config.space})
-    rest, found = list(trials), []
+    rest = list(trials)
+    found: list[Candidate] = []
     for _ in range(top if "best" in config.retrain.configurations else 0):
         row = best_trial(rest)
         if row is None:
@@ -115,7 +116,7 @@ def _seeds(config: Config) -> range:
 def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate], storage_path: str) -> list[Planned]:
     recorded = {(row.configuration, row.seed, row.milestone) for row in study.retrain.read()}
     recorded_epochs = Counter((row.configuration, row.seed) for row in study.retrain_epochs.read())
-    planned = []
+    planned: list[Planned] = []
     for seed in _seeds(config):
         for candidate in chosen:
             missing = [m for m in config.retrain.milestones if (candidate.configuration, seed, m) not in recorded]
@@ -143,7 +144,7 @@ def _drop_uncommitted_predictions(study: StudyDirectory) -> None:
         replace_file(study.predictions.path, "".join(to_json(row.__dict__) + "\n" for row in kept))
 
 
-class _Recorder(Callback):  # type: ignore[misc]
+class _Recorder(Callback):
     """Writes the rows as results arrive, and tells the view on the terminal."""
 
     def __init__(

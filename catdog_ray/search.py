@@ -100,7 +100,7 @@ def starting_points(config: Config) -> list[HyperParameters]:
     return [{"baseline": baseline}[name] for name in config.search.start_from]
 
 
-class _Recorder(Callback):  # type: ignore[misc]
+class _Recorder(Callback):
     """Writes the rows as results arrive, and tells the view on the terminal."""
 
     def __init__(

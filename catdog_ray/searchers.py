@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
+from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
 from catdog_ray.records import TrialRow
@@ -147,7 +148,7 @@ class OptunaSuggester:
         )
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class StudySearcher(Searcher):
     """Hands Ray the trials of a study: first what is planned, then suggestions for the `open_numbers`."""
 
     def __init__(
@@ -220,5 +221,5 @@ def _journal_storage(path: Path) -> optuna.storages.JournalStorage:
     """An empty journal in place of an old one."""
     for old in (path, path.with_name(path.name + ".lock")):
         old.unlink(missing_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    backend = JournalFileBackend(str(path))
     return optuna.storages.JournalStorage(backend)

@@ -1,6 +1,7 @@
 """The functions that run on a worker: prepare the process, fit, report to Ray Tune, checkpoint.
 
-Keras is imported inside the functions only, so that the driver can import this module without it.
+Keras is imported inside the functions only, so that the driver can import this module without it. Temporary files lie
+in the working directory, which is Ray's folder for the trial: a worker that is killed leaves nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class _Course:
         from catdog_ray.train import Diverged, FitSettings, fit
 
         hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])
-        with tempfile.TemporaryDirectory(prefix="catdog-ray-") as folder:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             resume_from = self._fetch_checkpoint(Path(folder))
             try:
                 fit(
@@ -170,7 +171,7 @@ class _Course:
         if row.epoch % self._checkpoint_epochs and row.epoch not in self._always_save:
             tune.report(report)
             return
-        with tempfile.TemporaryDirectory(prefix="catdog-ray-") as folder:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             self._save(Path(folder), network, row.epoch)
             tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
 
