@@ -18,6 +18,12 @@ from catdog_ray.records import Progress
 _LINE_EVERY_S = 10.0
 
 
+def make_console() -> Console:
+    """The terminal; where there is none (a file, a pipe), lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=150)
+
+
 class LiveView:
     """Shows `Progress` until the block ends. `show` is what a search is handed as its callback."""
 

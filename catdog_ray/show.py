@@ -28,7 +28,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     environment.prepare(config.cluster)
     from catdog_ray import compare, live, plots, study
 
-    console = Console()
+    console = live.make_console()
     console.print(f"study {folder}: data {config.data.source}, {config.label}", highlight=False, markup=False)
     try:
         with live.LiveView(console, config.name) as view:

@@ -65,7 +65,7 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
     started = time.monotonic()
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "name": config.name,
+        "name": study.path.name,
         "label": config.label,
         "method": config.search.method,
         "objective": OBJECTIVE.format(window=config.search.scoring_window),

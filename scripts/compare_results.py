@@ -17,11 +17,9 @@ def main(arguments: Sequence[str]) -> None:
     # `results/*` also names README.md and the like.
     folders = [folder for folder in flags.studies if folder.is_dir() or not folder.exists()]
 
-    from rich.console import Console
-
     from catdog_ray import compare, live
 
-    live.print_results(Console(), [compare.read(folder) for folder in folders])
+    live.print_results(live.make_console(), [compare.read(folder) for folder in folders])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""Joining, starting and describing Ray; running trials whose functions misbehave."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import LOCAL
+
+from catdog_ray import cluster
+from catdog_ray.searchers import Planned, StudySearcher
+from catdog_ray.space import HyperParameters
+
+POINT = HyperParameters.of({"x": 1})
+
+
+@pytest.mark.slow
+def test_a_started_ray_says_what_it_has_without_its_name(ray_cluster):
+    assert ray_cluster.slots == min(2, ray_cluster.nodes[0]["cores"])
+    facts = ray_cluster.nodes[0]
+    assert facts["memory_bytes"] > 10**9
+    assert facts["cpu_model"]
+    assert facts["python"] == platform.python_version()
+    assert socket.gethostname() not in json.dumps(facts).split('"')
+
+
+@pytest.mark.slow
+def test_slots(ray_cluster):
+    import ray
+
+    cpus = int(ray.cluster_resources()["CPU"])
+    assert cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=0.5, max_concurrent=None)) == 2 * cpus
+    assert cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=0.5, max_concurrent=1)) == 1
+    with pytest.raises(cluster.ClusterError, match=r"no room for a trial: it asks for 1 CPU and 1 GPU, .* 0 GPU"):
+        cluster.slots(dataclasses.replace(LOCAL, gpus_per_trial=1.0))
+    with pytest.raises(cluster.ClusterError, match=r"asks for 512 CPU"):
+        cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=512.0))
+    # A cluster that scales may still be small.
+    assert cluster.slots(dataclasses.replace(LOCAL, address="auto", max_concurrent=9, gpus_per_trial=1.0)) == 9
+
+
+def _end_slowly(parameters, *, seconds: float) -> None:
+    from ray import tune
+
+    try:
+        for epoch in range(1, 4):
+            tune.report({"epoch": epoch, "done": epoch == 2})
+    finally:
+        time.sleep(seconds)
+
+
+@pytest.mark.slow
+def test_a_trial_that_unwinds_slowly_does_not_lose_the_next(ray_cluster, tmp_path: Path):
+    """Ray gives the old thread 2 s before it fails the *next* trial; the environment raises that."""
+    from ray import cloudpickle
+    from ray.tune import Callback
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ended: list[int] = []
+
+    class Ends(Callback):
+        def on_trial_complete(self, iteration, trials, trial, **info) -> None:
+            ended.append(trial.config["number"])
+
+        def __getstate__(self) -> dict:
+            return {}
+
+    cluster.run_trials(
+        _end_slowly,
+        arguments={"seconds": 4.0},
+        searcher=StudySearcher(None, planned=[Planned(n, POINT) for n in range(3)], max_epochs=3),
+        count=3,
+        scheduler=None,
+        callback=Ends(),
+        settings=LOCAL,
+        concurrent=1,
+        storage_path=str(tmp_path),
+        name_of=lambda parameters: f"slow-{parameters['number']}",
+    )
+    assert ended == [0, 1, 2]
+
+
+def test_storage_is_the_study_or_a_shared_place(tmp_path: Path):
+    study = tmp_path / "results" / "study"
+    assert cluster.storage(LOCAL, study) == str(study / "ray")
+    shared = dataclasses.replace(LOCAL, storage_path="s3://bucket/folder/")
+    assert cluster.storage(shared, study) == "s3://bucket/folder/study"
+    relative = dataclasses.replace(LOCAL, storage_path="shared")
+    assert cluster.storage(relative, study) == str(Path.cwd() / "shared" / "study")
+
+
+def test_checkpoints_of_a_trial_newest_first(tmp_path: Path):
+    for number in (0, 10, 9):
+        (tmp_path / "trials" / "trial-0001" / f"checkpoint_{number:06d}").mkdir(parents=True)
+    (tmp_path / "trials" / "trial-0001" / "other").mkdir()
+    found = cluster.checkpoints(str(tmp_path), "trial-0001")
+    assert [Path(uri).name for uri in found] == ["checkpoint_000010", "checkpoint_000009", "checkpoint_000000"]
+    assert cluster.checkpoints(str(tmp_path), "trial-0002") == []
+
+
+def test_no_ray_at_the_address_is_one_line_within_seconds(tmp_path: Path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    arguments = ["--address", address, "--num-samples", "1", "--set", "data.image_size=16"]
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "catdog_ray.tune", *arguments, "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert time.monotonic() - started < 60
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,86 @@
+"""`python -m catdog_ray.retrain` on a search that was cut, then `scripts/compare_results.py` on what came out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small import quick_config
+
+from catdog_ray import data
+from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory, portable
+from catdog_ray.records import TrialRow
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def cut_study(tmp_path_factory) -> Path:
+    """A search of which two trials ended, as its files lie in a clone: without the settings of a machine."""
+    folder = tmp_path_factory.mktemp("results") / "cut"
+    config = quick_config(**{"data.cache_dir": str(folder.parent / "cache")})
+    points = [dict(config.baseline), {**config.baseline, "dropout_rate": 0.1}]
+    with StudyDirectory(folder) as study:
+        study.write_study(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "name": "cut",
+                "label": config.label,
+                "method": "tpe",
+                "state": "interrupted",
+                "wall_s": 5.0,
+                "sessions": 1,
+                "started_utc": "2026-01-01T00:00:00+00:00",
+                "data": data.load(config.data).facts(),
+                "config": portable(config.as_dict()),
+            }
+        )
+        for number, point in enumerate(points):
+            objective = 0.5 + number / 10
+            study.trials.append(TrialRow(number, "completed", None, point, 4, objective, 10, 20, None, 1.0, 2.0))
+    return folder
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=200, cwd=ROOT)
+
+
+@pytest.mark.slow
+def test_retrain_then_compare(cut_study: Path):
+    cache = f"data.cache_dir={cut_study.parent / 'cache'}"
+    done = run("-m", "catdog_ray.retrain", str(cut_study), "--epochs", "1", "2", "--seeds", "2", "--set", cache)
+    assert done.returncode == 0, done.stderr
+    rows = StudyDirectory(cut_study).retrain.read()
+    expected = {(c, s, m) for c in ("trial-0001", "baseline") for s in (0, 1) for m in (1, 2)}
+    assert {(row.configuration, row.seed, row.milestone) for row in rows} == expected
+    assert len(StudyDirectory(cut_study).trials.read()) == 2  # the search did not go on
+    compared = run("scripts/compare_results.py", str(cut_study), str(cut_study))
+    assert compared.returncode == 0, compared.stderr
+    assert compared.stdout.count("trial-0001, tuned") >= 2
+    assert "91.8 % (reported on other data)" in compared.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--top-k", "0"], "error: --top-k must be at least 1, got 0"),
+        (["--seeds", "0"], "error: retrain.seeds must be at least 1, got 0"),
+        (["--epochs", "200", "125"], "error: retrain.milestones must be rising epochs from 1 on, got [200, 125]"),
+        (["--set", "model.padding=valid"], "error: "),
+    ],
+)
+def test_bad_flags_are_one_line(cut_study: Path, flags: list[str], message: str):
+    done = run("-m", "catdog_ray.retrain", str(cut_study), *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["-m", "catdog_ray.retrain"], ["scripts/compare_results.py"]])
+def test_no_study_there_is_one_line(tmp_path: Path, arguments: list[str]):
+    done = run(*arguments, str(tmp_path / "nothing"))
+    assert done.returncode == 2
+    assert "no study here (study.json is missing)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
