@@ -112,7 +112,9 @@ def clock(seconds: float) -> str:
 def print_results(console: Console, studies: Sequence[Study]) -> None:
     """The final table: every study's retrained configurations beside the brief's figures."""
     for study in studies:
-        console.print(f"{study.title}: {search_line(study)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            f"{study.title}: {search_line(study)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
+        )
     table = Table(title="accuracy after retraining", title_justify="left")
     several = len(studies) > 1
     for name in (["study"] if several else []) + [
@@ -135,7 +137,7 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
     for study in studies:
         for result in {found.configuration: found for found in milestones(study)}.values():
             text = f"{study.name}, {result.title}: {result.hyperparameters.text()}"
-            console.print(text, soft_wrap=True, highlight=False, markup=False)
+            console.print(text, soft_wrap=not console.is_terminal, highlight=False, markup=False)
     if any(study.is_drawn for study in studies):
         console.print(
             "Drawn data: these figures show that the pipeline works; they say nothing about photographs.",

@@ -53,7 +53,9 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
         )
     live.print_results(console, [found])
     written = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    console.print(f"written to {folder}: {', '.join(written)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"written to {folder}: {', '.join(written)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
+    )
     _require_success(folder, found, config)
 
 
@@ -83,4 +85,8 @@ def _print_cluster(console: Console, running_on: Cluster) -> None:
     if running_on.dashboard_url:
         token = os.environ.get("RAY_AUTH_TOKEN")
         words = f"token {token}" if token and console.is_terminal else "token: ray get-auth-token"
-        console.print(f"Ray dashboard: http://{running_on.dashboard_url} ({words})", soft_wrap=True, highlight=False)
+        console.print(
+            f"Ray dashboard: http://{running_on.dashboard_url} ({words})",
+            soft_wrap=not console.is_terminal,
+            highlight=False,
+        )
