@@ -142,9 +142,15 @@ def progress(**changes: Any) -> Progress:
 
 
 def quickstart(**overrides: Any) -> Config:
-    """The shipped quickstart with overrides by dotted name (`search__max_epochs=3`)."""
+    """The shipped quickstart at the brief's sizes, with overrides by dotted name (`search__max_epochs=3`)."""
+    brief: dict[str, Any] = {
+        "space.conv_filters": {"choices": [16, 24, 32]},
+        "baseline.conv_filters": 32,
+        "search.max_epochs": 9,
+        "search.grace_epochs": 1,
+    }
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    return configuration.load("configs/quickstart.yaml", overrides=dotted)
+    return configuration.load("configs/quickstart.yaml", overrides={**brief, **dotted})
 
 
 def write_study(

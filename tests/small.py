@@ -39,6 +39,7 @@ def quick_config(**overrides: Any) -> Config:
         "baseline.dense_units": 16,
         "search.num_samples": 4,
         "search.max_epochs": 4,
+        "search.grace_epochs": 1,
         "search.reduction_factor": 2,
         "train.checkpoint_epochs": 1,
         "retrain.milestones": [2, 3],

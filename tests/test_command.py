@@ -212,7 +212,7 @@ MISTAKES: dict[str, Mistake] = {
     "resumed with another config": (
         begun,
         ["--resume", "--config", "space-with-depth.yaml", "--name", "quickstart"],
-        "--resume: baseline.conv_layers was None when {folder} began and is 4 now; "
+        "--resume: baseline.conv_filters was 32 when {folder} began and is 16 now; "
         "leave it as it was, or start another study",
     ),
     "study.json that is no JSON": (
@@ -400,7 +400,8 @@ def test_new_studies_are_numbered(tmp_path: Path) -> None:
     for expected in ("quickstart", "quickstart-2", "quickstart-3"):
         config, folder = command.choose_study(parsed("--output", str(tmp_path)))
         assert folder == tmp_path / expected
-        assert config == quickstart(name=expected, output=str(tmp_path))
+        shipped = configuration.load(overrides={"name": expected, "output": str(tmp_path)})
+        assert config == shipped
         assert not folder.exists()
         folder.mkdir()
     (tmp_path / "quickstart-2").rmdir()

@@ -49,17 +49,19 @@ def test_the_four_experiments_are_shipped() -> None:
     assert {"quickstart", "cpu", "gpu", "space-with-depth"} <= {path.stem for path in CONFIGS}
 
 
-@pytest.mark.parametrize("name", ["quickstart", "cpu"])
-def test_the_five_hyperparameters_on_a_cpu(name: str) -> None:
+@pytest.mark.parametrize(("name", "filters"), [("quickstart", (8, 12, 16)), ("cpu", (16, 24, 32))])
+def test_the_five_hyperparameters_on_a_cpu(name: str, filters: tuple[int, ...]) -> None:
+    """The quickstart is at reduced sizes, and labelled so: half the filters, in the space and in the baseline."""
     config = configuration.load(f"configs/{name}.yaml")
     assert list(config.space.items()) == [
         ("learning_rate", FloatRange(1e-4, 1e-2, "log")),
         ("dropout_rate", FloatRange(0.0, 0.6, "linear")),
-        ("conv_filters", Choice((16, 24, 32))),
+        ("conv_filters", Choice(filters)),
         ("conv_kernel", Choice((3, 5))),
         ("dense_units", Choice((128, 256, 512))),
     ]
-    assert dict(config.baseline) == BRIEF
+    assert dict(config.baseline) == {**BRIEF, "conv_filters": filters[-1]}
+    assert ("reduced" in config.label) == (name == "quickstart")
 
 
 def test_the_five_hyperparameters_on_a_gpu() -> None:
@@ -97,7 +99,7 @@ def test_the_depth_is_searched_by_editing_yaml() -> None:
     config = configuration.load("configs/space-with-depth.yaml")
     assert config.space["conv_layers"] == Choice((3, 4))
     assert config.space["dense_layers"] == Choice((1, 2))
-    assert dict(config.baseline) == {**BRIEF, "conv_layers": 4, "dense_layers": 1}
+    assert dict(config.baseline) == {**BRIEF, "conv_filters": 16, "conv_layers": 4, "dense_layers": 1}
 
 
 def test_the_quickstart_is_the_default() -> None:
@@ -171,10 +173,10 @@ def test_extends_lays_one_file_over_another(tmp_path: Path) -> None:
     )
     path = written(tmp_path / "deeper", "extends: ../middle.yaml\nname: top\nsearch: {max_epochs: 6}\n", "top.yaml")
     config = configuration.load(path)
-    assert configuration.differences(quickstart(), config) == {
+    assert configuration.differences(configuration.load(), config) == {
         "name": ("quickstart", "top"),
         "search.num_samples": (8, 5),
-        "search.max_epochs": (9, 6),
+        "search.max_epochs": (27, 6),
     }
 
 

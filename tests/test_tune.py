@@ -28,6 +28,7 @@ SMALL = {
     "baseline.conv_filters": 4,
     "baseline.dense_units": 16,
     "search.max_epochs": 4,
+    "search.grace_epochs": 1,
     "search.reduction_factor": 2,
     "train.checkpoint_epochs": 1,
     "retrain.milestones": "[2, 3]",
