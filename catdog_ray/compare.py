@@ -95,8 +95,8 @@ def read(folder: Path) -> Study:
     return Study(folder, facts, tuple(trials), tuple(study.retrain.read()))
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean with a Student t interval over independent seeds, cut to [0, 1]. ValueError for no values."""
+def estimate(values: Sequence[float], *, cut: bool = True) -> Estimate:
+    """Mean with a Student t interval over independent seeds, `cut` to [0, 1]. ValueError for no values."""
     if not values:
         raise ValueError("an estimate needs at least one value")
     mean = math.fsum(values) / len(values)
@@ -104,7 +104,8 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(1, mean, None, None, None)
     sd = float(np.std(values, ddof=1))
     half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
-    return Estimate(len(values), mean, sd, max(0.0, mean - half), min(1.0, mean + half))
+    low, high = mean - half, mean + half
+    return Estimate(len(values), mean, sd, max(0.0, low) if cut else low, min(1.0, high) if cut else high)
 
 
 def milestones(study: Study) -> list[MilestoneResult]:
