@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from small import images, quick_config
 
@@ -32,8 +33,16 @@ def run(folder: Path, running_on: object, config, **options) -> tuple[list[Trial
 def finished(tmp_path_factory, ray_cluster):
     """One search of six trials, with what it showed."""
     folder, shown = tmp_path_factory.mktemp("study"), []
+    workers: set[int] = set()
     config = quick_config(search__num_samples=6)
-    trials, epochs = run(folder, ray_cluster, config, on_progress=shown.append)
+
+    def watch(progress: Progress) -> None:
+        shown.append(progress)
+        workers.update(process.pid for process in _trial_workers())
+
+    trials, epochs = run(folder, ray_cluster, config, on_progress=watch)
+    # Worker processes are used again, so that each imports TensorFlow once: not one per trial.
+    assert 1 <= len(workers) <= 3
     return folder, config, trials, epochs, shown
 
 
@@ -156,13 +165,21 @@ def test_a_worker_lost_too_often_is_a_failed_trial(tmp_path, ray_cluster):
 
 
 def _kill_a_trial_worker() -> int:
-    import psutil
+    workers = _trial_workers()
+    assert workers
+    os.kill(workers[0].pid, signal.SIGKILL)
+    return workers[0].pid
 
+
+def _trial_workers() -> list[psutil.Process]:
+    found = []
     for process in psutil.Process().children(recursive=True):
-        if "ray::ImplicitFunc" in " ".join(process.cmdline()):  # Tune's name for a function's worker
-            os.kill(process.pid, signal.SIGKILL)
-            return process.pid
-    raise AssertionError("no worker of a trial found")
+        try:
+            if "ray::ImplicitFunc" in " ".join(process.cmdline()):  # Tune's name for a function's worker
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
 
 
 def test_asking_for_more_samples_extends_the_study(finished, tmp_path, ray_cluster):

@@ -179,10 +179,13 @@ def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: 
     assert done.stderr.startswith("failed: no trial has a score; the reasons are in ")
 
 
-def test_the_space_with_depth(tmp_path: Path):
+def test_the_space_with_depth_and_a_driver_without_tensorflow(tmp_path: Path):
     config = Path(__file__).parents[1] / "configs" / "space-with-depth.yaml"
     flags = ["--config", str(config), "--num-samples", "3", "--no-retrain", "--name", "deep"]
-    done = run(command(tmp_path, *flags))
+    # In one process, to see what the driver has imported when all is done.
+    program = "import sys; from catdog_ray import tune; tune.main(sys.argv[1:]); "
+    program += "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
+    done = run([sys.executable, "-c", program, *command(tmp_path, *flags)[3:]])
     assert done.returncode == 0, done.stderr
     rows = StudyDirectory(tmp_path / "results" / "deep").trials.read()
     assert {"conv_layers", "dense_layers"} <= set(rows[0].hyperparameters)
