@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from catdog_ray import environment
 from catdog_ray.settings import ClusterSettings, UserError
@@ -61,17 +64,19 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
         else:
             _require_reachable(settings.address)
             context = ray.init(address=settings.address, **common)
+    except (KeyboardInterrupt, SystemExit):
+        # While Ray starts, a SIGTERM arrives as the SystemExit of Ray's own handler.
+        _shut_down(local)
+        raise KeyboardInterrupt from None
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        _shut_down(local)
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
     _handle(signal.SIGTERM, on_terminate)  # Ray's core has put one there that ends with a stack trace
     try:
         yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
     finally:
-        # A second Ctrl-C must not leave Ray half shut down.
-        on_interrupt = _handle(signal.SIGINT, signal.SIG_IGN)
-        ray.shutdown()
-        _handle(signal.SIGINT, on_interrupt)
+        _shut_down(local)
 
 
 def slots(settings: ClusterSettings) -> int:
@@ -82,16 +87,24 @@ def slots(settings: ClusterSettings) -> int:
         # The cluster may still be scaling up; Ray queues what does not fit yet.
         return settings.max_concurrent
     resources = ray.cluster_resources()
-    room = resources.get("CPU", 0.0) / settings.cpus_per_trial
-    if settings.gpus_per_trial:
-        room = min(room, resources.get("GPU", 0.0) / settings.gpus_per_trial)
+    # A trial lies on one node, so what is left over on several does not add up.
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(_room(node, settings) for node in nodes)
     if room < 1:
         raise ClusterError(
             f"no room for a trial: it asks for {settings.cpus_per_trial:g} CPU and {settings.gpus_per_trial:g} GPU, "
             f"Ray has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU; "
-            "set cluster.cpus_per_trial and cluster.gpus_per_trial"
+            "no node is large enough; set cluster.cpus_per_trial and cluster.gpus_per_trial"
         )
-    return min(int(room), settings.max_concurrent or int(room))
+    return min(room, settings.max_concurrent or room)
+
+
+def _room(node: Mapping[str, float], settings: ClusterSettings) -> int:
+    """How many trials fit on one node; fractions are counted in the thousandths that Ray keeps."""
+    fits = round(1000 * node.get("CPU", 0.0)) // round(1000 * settings.cpus_per_trial)
+    if settings.gpus_per_trial:
+        fits = min(fits, round(1000 * node.get("GPU", 0.0)) // round(1000 * settings.gpus_per_trial))
+    return fits
 
 
 def run_trials(
@@ -113,6 +126,12 @@ def run_trials(
     Raises KeyboardInterrupt if interrupted.
     """
     from ray import tune
+
+    if "://" not in storage_path:
+        try:
+            Path(storage_path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ClusterError(f"cluster.storage_path: {storage_path} cannot be written ({error.strerror})") from None
 
     def named(tune_trial: Any) -> str:
         return name_of(tune_trial.config)
@@ -141,6 +160,14 @@ def run_trials(
             verbose=0,
         ),
     ).fit()
+
+
+def failure_reason(tune_trial: Any) -> str:
+    """The last line of a failed trial's traceback, which Tune writes on the driver's own disk."""
+    file = tune_trial.error_file
+    text = Path(file).read_text(encoding="utf-8", errors="replace") if file and Path(file).is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "the worker was lost"
 
 
 def storage(settings: ClusterSettings, study: Path) -> str:
@@ -199,6 +226,22 @@ def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
         "ray_gpus": gpus,
         "python": platform.python_version(),
     }
+
+
+def _shut_down(local: bool) -> None:
+    """Leave Ray; of a Ray of our own, end what has not ended by itself after a few seconds."""
+    import ray
+
+    # A second Ctrl-C must not leave Ray half shut down.
+    on_interrupt = _handle(signal.SIGINT, signal.SIG_IGN)
+    started = [child for child in psutil.Process().children(recursive=True) if local]
+    ray.shutdown()
+    _, lingering = psutil.wait_procs(started, timeout=3)
+    for process in lingering:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(lingering, timeout=3)
+    _handle(signal.SIGINT, on_interrupt)
 
 
 def _handle(number: signal.Signals, handler: Any) -> Any:

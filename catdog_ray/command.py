@@ -33,6 +33,14 @@ class Interrupted(Exception):
     """Ctrl-C or SIGTERM; its text says how to go on (exit code 130)."""
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """A flag that cannot be used."""
+        raise ConfigError(f"{message} (--help lists the flags)")
+
+
 def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
     """Call `main` with the command line and exit with the project's codes."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -62,7 +70,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
 
 def study_parser(program: str, description: str) -> argparse.ArgumentParser:
     """The flags of the commands that search."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m catdog_ray.{program}",
         description=description,
         epilog="exit codes: 0 done, 1 failed, 2 something to change (one line on stderr), 130 interrupted",
@@ -77,7 +85,11 @@ def study_parser(program: str, description: str) -> argparse.ArgumentParser:
     add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
     add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
     add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
-    add("--no-retrain", action="store_true", help="search only (retrain.enabled=false)")
+    add(
+        "--retrain",
+        action=argparse.BooleanOptionalAction,
+        help="retrain what was found, or with --no-retrain search only (retrain.enabled)",
+    )
     add("--address", metavar="ADDRESS", help="'local', 'auto' to join a running Ray, or host:port (cluster.address)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, dotted; may be repeated")
     return parser
@@ -93,7 +105,7 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
         "seed": flags.seed,
         "search.method": flags.search,
         "cluster.address": flags.address,
-        "retrain.enabled": False if flags.no_retrain else None,
+        "retrain.enabled": flags.retrain,
     }
     overrides = {key: value for key, value in named.items() if value is not None}
     return {**overrides, **assignments(flags.set, overrides)}
@@ -116,14 +128,14 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
     if not flags.resume:
         config = configuration.load(flags.config, overrides=overrides)
         folder = _output(config) / config.name
-        if flags.name is None:
+        if "name" not in overrides:
             folder = _unused(folder)
             config = configuration.load(base=config, overrides={"name": folder.name})
         elif (folder / "study.json").exists():
             raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
         return config, folder
     base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
-    folder = _output(base) / base.name if flags.name else _newest_unfinished(_output(base), base.name)
+    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name)
     saved = saved_config(folder)
     if flags.config is None:
         wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})

@@ -139,8 +139,11 @@ def search_line(study: Study) -> str:
     }
     epochs = sum(row.epochs for row in study.trials)
     best = best_trial(study.trials)
+    settings = study.facts["config"]["search"]
+    all_random = study.facts["method"] == "tpe" and settings["num_samples"] <= settings["startup_trials"]
+    start_up = ", all random start-up" if all_random else ""
     line = (
-        f"{study.facts['method']}: {len(study.trials)} trials ({counts['completed']} completed, "
+        f"{study.facts['method']}{start_up}: {len(study.trials)} trials ({counts['completed']} completed, "
         f"{counts['stopped']} stopped early, {counts['failed']} failed), {epochs} epochs"
     )
     if best is None or best.objective is None:

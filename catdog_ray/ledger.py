@@ -100,9 +100,9 @@ class StudyDirectory:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be made a folder ({error.strerror})") from None
-        self._lock = (self.path / ".lock").open("w")
+            raise RecordError(f"{self.path}: cannot be made a folder and written ({error.strerror})") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

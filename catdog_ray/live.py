@@ -62,8 +62,7 @@ class LiveView:
             self._last = progress
             return
         now = time.monotonic()
-        event = " epoch " not in progress.latest
-        if event or now - self._last_line >= _LINE_EVERY_S:
+        if progress.is_event or now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
             self._console.print(progress_line(progress), soft_wrap=True, highlight=False, markup=False)
 

@@ -112,7 +112,10 @@ class RetrainRow:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a search or a retraining stands, for the view on the terminal."""
+    """Where a search or a retraining stands, for the view on the terminal.
+
+    `latest` is what happened last; `is_event` tells an end or a start from one more epoch.
+    """
 
     stage: str
     asked: int
@@ -125,6 +128,7 @@ class Progress:
     left_s: float | None
     best: str
     latest: str
+    is_event: bool
 
 
 @dataclass(frozen=True)
@@ -167,12 +171,6 @@ def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     """The trial with the highest objective; failed ones do not count, ties go to the earlier trial."""
     scored = [row for row in trials if row.status != "failed" and row.objective is not None]
     return min(scored, key=lambda row: (-typing.cast(float, row.objective), row.trial), default=None)
-
-
-def failure_reason(error: object) -> str:
-    """The last line of a worker's traceback."""
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "the worker was lost"
 
 
 def finite_or_none(value: float) -> float | None:

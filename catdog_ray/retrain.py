@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from catdog_ray.settings import ConfigError
 
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the retraining."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="python -m catdog_ray.retrain", description=__doc__.partition(": ")[2], allow_abbrev=False
     )
     add = parser.add_argument

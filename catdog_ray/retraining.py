@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,6 @@ from catdog_ray.records import (
     RetrainRow,
     TrialRow,
     best_trial,
-    failure_reason,
     finite_or_none,
 )
 from catdog_ray.searchers import Planned, StudySearcher
@@ -42,6 +41,40 @@ class Candidate:
     hyperparameters: HyperParameters
     trial: int | None
     selection_objective: float | None
+
+
+@dataclass(frozen=True)
+class _ModelFile:
+    """`model.keras`: the best configuration of the search, first seed, last milestone; `model.json` says which."""
+
+    folder: Path
+    configuration: str
+    seed: int
+    epochs: int
+
+    @classmethod
+    def wanted(cls, folder: Path, config: Config, chosen: Sequence[Candidate]) -> _ModelFile | None:
+        """None where no trial of a search is retrained."""
+        if not chosen or chosen[0].trial is None:
+            return None
+        return cls(folder, chosen[0].configuration, config.seed, config.retrain.milestones[-1])
+
+    def is_there(self) -> bool:
+        """Whether the file is this model, or the same trained for longer."""
+        try:
+            known = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
+            same = (known["configuration"], known["seed"]) == (self.configuration, self.seed)
+            return same and known["epochs"] >= self.epochs and (self.folder / "model.keras").is_file()
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def take(self, source: Path) -> None:
+        """Put `source` in place, unless what is there is as good."""
+        if self.is_there() or not source.is_file():
+            return
+        replace_file(self.folder / "model.keras", source.read_bytes())
+        facts = {"configuration": self.configuration, "seed": self.seed, "epochs": self.epochs}
+        replace_file(self.folder / "model.json", to_json(facts) + "\n")
 
 
 def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> list[Candidate]:
@@ -77,9 +110,10 @@ def run(
     Trains on training and selection images together and reports on the test split.
     """
     _drop_uncommitted_predictions(study)
+    keeper = _ModelFile.wanted(study.path, config, chosen)
     storage_path = cluster.storage(config.cluster, study.path)
-    planned = _planned(study, config, chosen, storage_path)
-    recorder = _Recorder(study, config, splits.test, chosen, len(planned), on_progress)
+    planned = _planned(study, config, chosen, storage_path, keeper)
+    recorder = _Recorder(study, config, splits.test, chosen, len(planned), on_progress, keeper)
     if planned:
         cluster.run_trials(
             trial.run_retraining,
@@ -113,13 +147,23 @@ def _seeds(config: Config) -> range:
     return range(config.seed, config.seed + config.retrain.seeds)
 
 
-def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate], storage_path: str) -> list[Planned]:
+def _planned(
+    study: StudyDirectory,
+    config: Config,
+    chosen: Sequence[Candidate],
+    storage_path: str,
+    keeper: _ModelFile | None,
+) -> list[Planned]:
     recorded = {(row.configuration, row.seed, row.milestone) for row in study.retrain.read()}
     recorded_epochs = Counter((row.configuration, row.seed) for row in study.retrain_epochs.read())
     planned: list[Planned] = []
     for seed in _seeds(config):
         for candidate in chosen:
             missing = [m for m in config.retrain.milestones if (candidate.configuration, seed, m) not in recorded]
+            keeps_model = keeper is not None and (keeper.configuration, keeper.seed) == (candidate.configuration, seed)
+            if keeper is not None and keeps_model and not missing and not keeper.is_there():
+                # Killed after the last row and before the model was copied: the last stretch is trained again.
+                missing = [config.retrain.milestones[-1]]
             if not missing:
                 continue
             extra = {
@@ -127,7 +171,7 @@ def _planned(study: StudyDirectory, config: Config, chosen: Sequence[Candidate],
                 "seed": seed,
                 "trial": candidate.trial,
                 "selection_objective": candidate.selection_objective,
-                "keep_model": candidate is chosen[0] and seed == config.seed,
+                "keep_model": keeps_model,
             }
             left = tuple(cluster.checkpoints(storage_path, run_name(extra)))
             before = min(missing[0], recorded_epochs[candidate.configuration, seed] + 1)
@@ -155,7 +199,9 @@ class _Recorder(Callback):
         chosen: Sequence[Candidate],
         planned: int,
         on_progress: OnProgress | None,
+        keeper: _ModelFile | None,
     ) -> None:
+        self._keeper = keeper
         self._study, self._config, self._test, self._on_progress = study, config, test, on_progress
         rows = study.retrain_epochs.read()
         self._epochs = {(row.configuration, row.seed, row.epoch): row for row in rows}
@@ -192,22 +238,24 @@ class _Recorder(Callback):
         self._study.retrain_epochs.append(epoch)
         self._epochs[key] = epoch
         self._new_epochs += 1
-        self._show(f"{run_name(parameters)} epoch {epoch.epoch}: test accuracy {epoch.test_accuracy:.3f}")
+        self._show(
+            f"{run_name(parameters)} epoch {epoch.epoch}: test accuracy {epoch.test_accuracy:.3f}", is_event=False
+        )
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         failure = trial.last_result.get("failure")
         if failure:
             self._fail(trial.config, failure)
             return
-        if trial.config["keep_model"] and trial.checkpoint is not None:
+        if self._keeper is not None and trial.config["keep_model"] and trial.checkpoint is not None:
             with trial.checkpoint.as_directory() as folder:
-                _copy_model(Path(folder) / "model.keras", self._study.path / "model.keras")
+                self._keeper.take(Path(folder) / "model.keras")
         self._done += 1
         self._running.discard(run_name(trial.config))
         self._show(f"{run_name(trial.config)} finished")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._fail(trial.config, failure_reason(trial.get_error()))
+        self._fail(trial.config, cluster.failure_reason(trial))
 
     def _fail(self, parameters: Mapping[str, Any], reason: str) -> None:
         configuration, seed = parameters["configuration"], parameters["seed"]
@@ -228,7 +276,8 @@ class _Recorder(Callback):
 
     def _milestone_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> RetrainRow:
         configuration, seed = parameters["configuration"], parameters["seed"]
-        before = [row.seconds for key, row in self._epochs.items() if key[:2] == (configuration, seed)]
+        mine = [(key[2], row.seconds) for key, row in self._epochs.items() if key[:2] == (configuration, seed)]
+        before = [seconds for epoch, seconds in mine if epoch < result["epoch"]]
         return RetrainRow(
             configuration=configuration,
             seed=seed,
@@ -264,7 +313,7 @@ class _Recorder(Callback):
     def _elapsed_s(self) -> float:
         return self._before_s + time.monotonic() - self._started
 
-    def _show(self, latest: str) -> None:
+    def _show(self, latest: str, *, is_event: bool = True) -> None:
         if self._on_progress is None:
             return
         last = self._config.retrain.milestones[-1]
@@ -284,12 +333,6 @@ class _Recorder(Callback):
                 left_s=left_epochs / rate if rate else None,
                 best="-",
                 latest=latest,
+                is_event=is_event,
             )
         )
-
-
-def _copy_model(source: Path, target: Path) -> None:
-    if source.is_file():
-        partial = target.with_name(f".{target.name}.part")
-        shutil.copyfile(source, partial)
-        partial.replace(target)

@@ -20,7 +20,6 @@ from catdog_ray.records import (
     TrialEpochRow,
     TrialRow,
     best_trial,
-    failure_reason,
 )
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
 from catdog_ray.settings import Config
@@ -137,13 +136,16 @@ class _Recorder(Callback):
         rows.append(row)
         self._study.epochs.append(row)
         self._new_epochs += 1
-        self._show(f"{trial_name(trial.config)} epoch {row.epoch}: selection accuracy {row.selection_accuracy:.3f}")
+        self._show(
+            f"{trial_name(trial.config)} epoch {row.epoch}: selection accuracy {row.selection_accuracy:.3f}",
+            is_event=False,
+        )
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._end(trial.config, trial.last_result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._end(trial.config, failure_reason(trial.get_error()))
+        self._end(trial.config, cluster.failure_reason(trial))
 
     def _end(self, parameters: Mapping[str, Any], failure: str | None) -> None:
         number = parameters["number"]
@@ -190,7 +192,7 @@ class _Recorder(Callback):
     def _elapsed_s(self) -> float:
         return self._before_s + time.monotonic() - self._started
 
-    def _show(self, latest: str) -> None:
+    def _show(self, latest: str, *, is_event: bool = True) -> None:
         if self._on_progress is None:
             return
         counts = {status: sum(row.status == status for row in self._trials) for status in STATUSES}
@@ -214,6 +216,7 @@ class _Recorder(Callback):
                 left_s=self._left_s(asked),
                 best=words,
                 latest=latest,
+                is_event=is_event,
             )
         )
 

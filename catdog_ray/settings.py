@@ -196,6 +196,10 @@ def check(config: Config) -> None:
     for name in search.start_from:
         _one_of("search.start_from", name, ("baseline",))
     _at_least("retrain.seeds", retrain.seeds, 1)
+    if config.seed + retrain.seeds > 2**32:
+        raise ConfigError(
+            f"seed plus retrain.seeds must be at most {2**32} (NumPy's seeds end there), got {config.seed}"
+        )
     for name in retrain.configurations:
         _one_of("retrain.configurations", name, ("best", "baseline"))
     if retrain.enabled and not (retrain.milestones and retrain.configurations):
@@ -228,7 +232,7 @@ def _check_names(config: Config) -> None:
         ("data.cache_dir", config.data.cache_dir),
         ("cluster.address", config.cluster.address),
     ):
-        if not text or "\0" in text:
+        if not text or "\0" in text or not text.isprintable():
             raise ConfigError(f"{where} must not be empty, got {text!r}")
 
 

@@ -42,6 +42,8 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 on_progress=view.show,
             )
     except KeyboardInterrupt:
+        if not (folder / "study.json").exists():
+            raise Interrupted("nothing was written yet; run the same command again") from None
         raise Interrupted(f"the rows are in {folder}; to go on: {_again(folder, with_search)}") from None
     if splits.skipped:
         console.print(f"{len(splits.skipped)} unreadable files skipped: {', '.join(splits.skipped[:5])}", markup=False)

@@ -16,7 +16,7 @@ from typing import Any
 from catdog_ray import cluster, data, retraining, search
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
-from catdog_ray.records import OBJECTIVE, Progress
+from catdog_ray.records import OBJECTIVE, Progress, best_trial
 from catdog_ray.settings import Config
 
 OnProgress = Callable[[Progress], None]
@@ -39,7 +39,7 @@ def run(
     Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on.
     """
     splits = data.load(config.data, on_progress=on_data)
-    with StudyDirectory(folder) as study, _described(study, config, splits) as describe:
+    with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
         with cluster.connect(config.cluster) as running_on:
             describe(nodes=list(running_on.nodes))
             if on_cluster is not None:
@@ -48,7 +48,9 @@ def run(
                 search.run(
                     study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
                 )
-            if config.retrain.enabled:
+            wants_best = "best" in config.retrain.configurations
+            # Without a best trial the command fails; retraining the baseline first would only make it late.
+            if config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None):
                 chosen = retraining.candidates(config, study.trials.read(), top=top)
                 retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
         # Checkpoints served to resume; nothing is left to resume.
@@ -57,7 +59,9 @@ def run(
 
 
 @contextmanager
-def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> Iterator[Callable[..., None]]:
+def _described(
+    study: StudyDirectory, config: Config, splits: data.Splits, *, with_search: bool
+) -> Iterator[Callable[..., None]]:
     """Keep study.json true: written at the start, and at the end with how it ended and how long it took."""
     earlier = study.read_study() if (study.path / "study.json").exists() else {}
     if earlier and earlier["data"]["fingerprint"] != splits.fingerprint:
@@ -71,13 +75,15 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
         "objective": OBJECTIVE.format(window=config.search.scoring_window),
         "state": "running",
         "started_utc": earlier.get("started_utc", datetime.now(UTC).isoformat(timespec="seconds")),
-        "wall_s": earlier.get("wall_s", 0.0),
+        # A killed session left no end; its last row tells how far it came.
+        "wall_s": max(earlier.get("wall_s", 0.0), _elapsed_s(study)),
         "sessions": earlier.get("sessions", 0) + 1,
         "commit": commit(),
         "versions": versions(),
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
-        "config": portable(config.as_dict()),
+        # A later retraining does not change what the study was begun with.
+        "config": portable(config.as_dict()) if with_search or not earlier else earlier["config"],
     }
 
     def describe(**changed: Any) -> None:
@@ -85,7 +91,7 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
         study.write_study(facts)
 
     describe()
-    study.write_machine_settings({name: configuration.setting(config, name) for name in MACHINE_SETTINGS})
+    study.write_machine_settings(_places(config))
     state = "failed"
     try:
         yield describe
@@ -95,6 +101,21 @@ def _described(study: StudyDirectory, config: Config, splits: data.Splits) -> It
         raise
     finally:
         describe(state=state, wall_s=facts["wall_s"] + time.monotonic() - started)
+
+
+def _elapsed_s(study: StudyDirectory) -> float:
+    """The study's time as far as its rows tell: of the search, then of the retraining."""
+    search_s = max((row.elapsed_s for row in study.epochs.read()), default=0.0)
+    return search_s + max((row.elapsed_s for row in study.retrain_epochs.read()), default=0.0)
+
+
+def _places(config: Config) -> dict[str, Any]:
+    """`MACHINE_SETTINGS` with absolute paths, so that a study goes on from any working directory."""
+    found = {name: configuration.setting(config, name) for name in MACHINE_SETTINGS}
+    for name, value in found.items():
+        if name != "cluster.address" and value not in (None, data.DRAWN) and "://" not in value:
+            found[name] = str(Path(value).expanduser().resolve())
+    return found
 
 
 def versions() -> dict[str, str]:

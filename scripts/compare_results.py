@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from catdog_ray import command
 
 def main(arguments: Sequence[str]) -> None:
     """Read the studies and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = command.Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="folder of a study under results/")
     flags = parser.parse_args(arguments)
     # `results/*` also names README.md and the like.

@@ -15,7 +15,7 @@ from typing import Any
 
 from catdog_ray import command
 
-GOOD = {"learning_rate": 1.0e-3, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 5, "dense_units": 256}
+GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
 
 BAD_LEARNING_RATE = 1.0e-2

@@ -137,6 +137,7 @@ def progress(**changes: Any) -> Progress:
         "left_s": 3725.0,
         "best": "0.812 (trial 3)",
         "latest": "trial-0004 started",
+        "is_event": True,
     }
     return Progress(**(values | changes))
 

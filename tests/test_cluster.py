@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import LOCAL
@@ -85,6 +86,22 @@ def test_a_trial_that_unwinds_slowly_does_not_lose_the_next(ray_cluster, tmp_pat
         name_of=lambda parameters: f"slow-{parameters['number']}",
     )
     assert ended == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Traceback (most recent call last):\n  File x, line 1\nValueError: 3 is odd\n", "ValueError: 3 is odd"),
+        ("ValueError: 3 is odd\n\n   \n", "ValueError: 3 is odd"),
+        ("", "the worker was lost"),
+        (None, "the worker was lost"),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_last_line(tmp_path: Path, text: str | None, reason: str):
+    file = tmp_path / "error.txt"
+    if text is not None:
+        file.write_text(text)
+    assert cluster.failure_reason(SimpleNamespace(error_file=str(file))) == reason
 
 
 def test_storage_is_the_study_or_a_shared_place(tmp_path: Path):

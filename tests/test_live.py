@@ -150,10 +150,12 @@ def test_brackets_in_a_reason_do_not_break_the_table(latest: str) -> None:
 
 
 def test_without_a_terminal_epochs_are_thinned_out_and_events_are_not() -> None:
-    epochs = [progress(latest=f"trial-0001 epoch {epoch}: selection accuracy 0.700") for epoch in range(1, 30)]
-    started, stopped = progress(latest="trial-0001 started"), progress(latest="trial-0001 stopped")
-    lines = shown(started, *epochs, stopped)
-    assert [line.rpartition("; ")[2] for line in lines] == ["trial-0001 started", "trial-0001 stopped"]
+    texts = [f"trial-0001 epoch {epoch}: selection accuracy 0.700" for epoch in range(1, 30)]
+    epochs = [progress(latest=text, is_event=False) for text in texts]
+    # A reason may speak of an epoch too.
+    failed = "trial-0001 failed: the loss became nan in epoch 30"
+    lines = shown(progress(latest="trial-0001 started"), *epochs, progress(latest=failed))
+    assert [line.rpartition("; ")[2] for line in lines] == ["trial-0001 started", failed]
 
 
 def test_the_first_epoch_is_shown_at_once() -> None:

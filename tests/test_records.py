@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 from make_rows import trial_row
 
-from catdog_ray.records import OBJECTIVE, STATUSES, TrialRow, best_trial, failure_reason, finite_or_none, objective
+from catdog_ray.records import OBJECTIVE, STATUSES, TrialRow, best_trial, finite_or_none, objective
 
 
 @pytest.mark.parametrize(
@@ -71,21 +70,6 @@ def test_the_best_trial(rows: list[TrialRow], best: int | None) -> None:
 def test_the_best_trial_of_an_iterator_is_the_row_itself() -> None:
     rows = [trial_row(0, objective=0.5), trial_row(1, objective=0.75)]
     assert best_trial(iter(rows)) is rows[1]
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        ("Traceback (most recent call last):\n  File x, line 1\nValueError: 3 is odd\n", "ValueError: 3 is odd"),
-        ("ValueError: 3 is odd\n\n   \n", "ValueError: 3 is odd"),
-        (ValueError("too\nlong"), "long"),
-        (None, "the worker was lost"),
-        ("", "the worker was lost"),
-        (" \n \n", "the worker was lost"),
-    ],
-)
-def test_the_reason_of_a_failure_is_the_last_line(error: Any, reason: str) -> None:
-    assert failure_reason(error) == reason
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

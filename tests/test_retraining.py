@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,28 @@ def test_model_keras_is_the_tuned_configuration_first_seed_last_milestone(finish
         if (p.configuration, p.seed, p.milestone) == ("trial-0001", 3, 3)
     ]
     np.testing.assert_allclose(found, recorded, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_lost_between_its_row_and_its_copy_is_made_again(finished, tmp_path: Path, ray_cluster):
+    folder, chosen, _ = finished
+    shutil.copytree(folder, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "ray")
+    before = (tmp_path / "study" / "retrain.jsonl").read_bytes()
+    for name in ("model.keras", "model.json"):
+        (tmp_path / "study" / name).unlink()
+    with StudyDirectory(tmp_path / "study") as study:
+        retraining.run(study, CONFIG, SPLITS, chosen, running_on=ray_cluster)
+        # Asked for fewer epochs, the longer model stays.
+        shorter = dataclasses.replace(CONFIG, retrain=dataclasses.replace(CONFIG.retrain, milestones=(2,)))
+        retraining.run(study, shorter, SPLITS, chosen, running_on=ray_cluster)
+    assert json.loads((tmp_path / "study" / "model.json").read_text()) == {
+        "configuration": "trial-0001",
+        "seed": 3,
+        "epochs": 3,
+    }
+    assert (tmp_path / "study" / "model.keras").stat().st_size > 1000
+    assert (tmp_path / "study" / "retrain.jsonl").read_bytes() == before
 
 
 @pytest.mark.slow

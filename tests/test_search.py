@@ -164,6 +164,15 @@ def test_a_worker_lost_too_often_is_a_failed_trial(tmp_path, ray_cluster):
     assert trials[0].epochs >= 2
 
 
+def test_what_a_trial_raises_is_its_reason(tmp_path, ray_cluster):
+    """No kernel of 3 fits into what is left of 16 pixels after `valid` pools; the config would refuse it first."""
+    config = quick_config(search__num_samples=1, cluster__max_failures=0)
+    impossible = dataclasses.replace(config, model=dataclasses.replace(config.model, padding="valid"))
+    trials, _ = run(tmp_path, ray_cluster, impossible)
+    assert [(row.status, row.epochs, row.objective) for row in trials] == [("failed", 0, None)]
+    assert "ValueError" in trials[0].reason
+
+
 def _kill_a_trial_worker() -> int:
     workers = _trial_workers()
     assert workers

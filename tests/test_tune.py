@@ -113,6 +113,7 @@ def test_the_main_job_from_the_command_line(tmp_path: Path):
         "predictions.jsonl",
         "optuna-journal.log",
         "model.keras",
+        "model.json",
         "curves.png",
         ".lock",
         ".machine.json",
@@ -144,6 +145,19 @@ def test_ctrl_c_leaves_no_process_and_a_study_that_resume_finishes(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert_whole(folder, 4)
     assert len(StudyDirectory(folder).retrain.read()) >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_ray_starts_leaves_no_process(tmp_path: Path, number: signal.Signals):
+    process = start(command(tmp_path, "--num-samples", "2", "--name", "early"))
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "results" / "early" / "study.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert wait_until_gone(process.pid, 2) == []
 
 
 def test_sigterm_is_an_interruption_too(tmp_path: Path):
