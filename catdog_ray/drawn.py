@@ -18,13 +18,13 @@ Colour = tuple[int, ...]
 Points = Sequence[Sequence[float]] | np.ndarray
 
 # How hard the pictures are. Calibrated at 32 pixels by scripts/measure_drawn.py: change them together with its figures.
-_STATURE = (0.62, 1.15)  # size of the animal; 1 fills the picture
-_TURN = 22.0  # standard deviation in degrees
+_STATURE = (0.56, 1.15)  # size of the animal; 1 fills the picture
+_TURN = 32.0  # standard deviation in degrees
 _STRETCH = 0.2  # log of width over height, at most
 _POSES = (0.42, 0.36, 0.22)  # shares of portraits, sitting and standing animals
-_HIDDEN = (0.6, 0.3, 0.1)  # shares of pictures with 0, 1 and 2 things before the animal
+_HIDDEN = (0.5, 0.35, 0.15)  # shares of pictures with 0, 1 and 2 things before the animal
 _CONTRAST = (0.75, 1.1)
-_NOISE = (2.0, 8.0)  # standard deviation in grey levels, of 255
+_NOISE = (3.0, 11.0)  # standard deviation in grey levels, of 255
 
 _SMALLEST_CANVAS = 128  # pixels; pictures are drawn at least this large and at least twice their size, then reduced
 _EDGE = 0.62  # brightness of a part's edge relative to the part
@@ -81,9 +81,10 @@ def _picture(is_dog: bool, size: int, rng: np.random.Generator) -> np.ndarray:
     _clutter(canvas, whole, int(rng.integers(1, 6)), 0.42, rng)
     animal = Animal(canvas_size, rng)
     pose = (_portrait, _sitting, _standing)[int(rng.choice(3, p=_POSES))]
-    pose(animal, _animal_frame(whole, rng), is_dog, rng)
+    frame = _animal_frame(whole, rng)
+    pose(animal, frame, is_dog, rng)
     animal.paste_on(canvas, rng)
-    _clutter(canvas, whole, int(rng.choice(3, p=_HIDDEN)), 0.28, rng)
+    _clutter(canvas, frame.placed((0, -0.1), 0.8), int(rng.choice(3, p=_HIDDEN)), 0.6, rng)
     return _develop(canvas, size, rng)
 
 
