@@ -51,7 +51,7 @@ class MilestoneResult:
     @property
     def title(self) -> str:
         """The configuration as tables name it."""
-        return f"{self.configuration}, tuned" if self.is_best else self.configuration
+        return f"{self.configuration} (best)" if self.is_best else self.configuration
 
 
 @dataclass(frozen=True)

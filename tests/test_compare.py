@@ -123,8 +123,8 @@ def test_the_best_configuration_is_called_tuned(tmp_path: Path) -> None:
     found = milestones(study(tmp_path, retrain=ROWS, trials=TRIALS))
     assert [(result.title, result.is_best) for result in found] == [
         ("trial-0003", False),
-        ("trial-0012, tuned", True),
-        ("trial-0012, tuned", True),
+        ("trial-0012 (best)", True),
+        ("trial-0012 (best)", True),
         ("baseline", False),
         ("baseline", False),
     ]
@@ -138,7 +138,7 @@ def test_the_order_of_the_rows_makes_no_difference(tmp_path: Path) -> None:
 
 def test_a_search_that_found_the_baseline_says_so(tmp_path: Path) -> None:
     found = milestones(study(tmp_path, retrain=[retrain_row("baseline")], trials=[trial_row(0)]))
-    assert [(result.title, result.is_best) for result in found] == [("baseline, tuned", True)]
+    assert [(result.title, result.is_best) for result in found] == [("baseline (best)", True)]
 
 
 def test_no_rows_make_no_results(tmp_path: Path) -> None:

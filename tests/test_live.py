@@ -213,8 +213,8 @@ def test_the_table_of_one_study(tmp_path: Path) -> None:
     lines = printed([written(tmp_path)])
     assert rows(lines) == [
         ["configuration", "epochs", "training", "test (n seeds, 95 % interval)"],
-        ["trial-0007, tuned", "125", "90.0 %", "80.0 % (n=1, no interval)"],
-        ["trial-0007, tuned", "200", "90.0 %", "80.0 % (n=1, no interval)"],
+        ["trial-0007 (best)", "125", "90.0 %", "80.0 % (n=1, no interval)"],
+        ["trial-0007 (best)", "200", "90.0 %", "80.0 % (n=1, no interval)"],
         ["baseline", "125", "85.0 %", "75.0 % (n=1, no interval)"],
         ["baseline", "200", "85.0 %", "75.0 % (n=1, no interval)"],
         ["brief: baseline", "200", "90.4 %", "91.8 % (reported on other data)"],
@@ -232,7 +232,7 @@ def test_what_stands_above_and_below_the_table(tmp_path: Path) -> None:
         for name, point in (("baseline", BASELINE), ("tuned", TUNED))
     }
     assert lines[-3:] == [
-        f"quickstart, trial-0007, tuned: {words['tuned']}",
+        f"quickstart, trial-0007 (best): {words['tuned']}",
         f"quickstart, baseline: {words['baseline']}",
         DRAWN_WARNING,
     ]
@@ -241,7 +241,7 @@ def test_what_stands_above_and_below_the_table(tmp_path: Path) -> None:
 def test_intervals_stand_from_two_seeds_on(tmp_path: Path) -> None:
     found = {(row[0], row[1]): row[3] for row in rows(printed([written(tmp_path, seeds=2)]))}
     # 81 % with a deviation of 1.4142 %: half the interval is 12.7062 * 1.4142 % / sqrt(2).
-    assert found["trial-0007, tuned", "200"] == "81.0 % (n=2, 68.3 % to 93.7 %)"
+    assert found["trial-0007 (best)", "200"] == "81.0 % (n=2, 68.3 % to 93.7 %)"
     assert found["baseline", "200"] == "75.0 % (n=1, no interval)"
 
 
@@ -256,12 +256,12 @@ def test_several_studies_stand_in_one_table(tmp_path: Path) -> None:
     table = rows(lines)
     assert table[0] == ["study", "configuration", "epochs", "training", "test (n seeds, 95 % interval)"]
     assert [row[:3] for row in table[1:]] == [
-        ["cpu", "trial-0007, tuned", "125"],
-        ["cpu", "trial-0007, tuned", "200"],
+        ["cpu", "trial-0007 (best)", "125"],
+        ["cpu", "trial-0007 (best)", "200"],
         ["cpu", "baseline", "125"],
         ["cpu", "baseline", "200"],
-        ["quickstart", "trial-0007, tuned", "125"],
-        ["quickstart", "trial-0007, tuned", "200"],
+        ["quickstart", "trial-0007 (best)", "125"],
+        ["quickstart", "trial-0007 (best)", "200"],
         ["quickstart", "baseline", "125"],
         ["quickstart", "baseline", "200"],
         ["", "brief: baseline", "200"],

@@ -58,7 +58,7 @@ def test_retrain_then_compare(cut_study: Path):
     assert len(StudyDirectory(cut_study).trials.read()) == 2  # the search did not go on
     compared = run("scripts/compare_results.py", str(cut_study), str(cut_study))
     assert compared.returncode == 0, compared.stderr
-    assert compared.stdout.count("trial-0001, tuned") >= 2
+    assert compared.stdout.count("trial-0001 (best)") >= 2
     assert "91.8 % (reported on other data)" in compared.stdout
 
 
