@@ -59,7 +59,7 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     }
     try:
         if local:
-            with _marking(mark):
+            with _marking(mark), _unswallowed_signals():
                 context = ray.init(
                     address="local",
                     include_dashboard=settings.dashboard,
@@ -257,6 +257,27 @@ def _shut_down(mark: str | None) -> None:
                         process.kill()
             time.sleep(0.05)
     _handle(signal.SIGINT, on_interrupt)
+
+
+@contextmanager
+def _unswallowed_signals() -> Iterator[None]:
+    """KeyboardInterrupt at the end for a signal whose exception got lost inside, as one raised in a destructor does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    try:
+        yield
+        with contextlib.suppress(BlockingIOError):
+            if set(os.read(reader, 100)) & {signal.SIGINT, signal.SIGTERM}:
+                raise KeyboardInterrupt
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
 @contextmanager
