@@ -6,11 +6,9 @@ import contextlib
 import logging
 import os
 import platform
-import secrets
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +21,6 @@ from catdog_ray import environment
 from catdog_ray.settings import ClusterSettings, UserError
 
 _OBJECT_STORE_BYTES = 2 * 2**30
-_MARK = "CATDOG_RAY_STARTED_BY"
-_PATIENCE_S = 3.0
 
 
 class ClusterError(UserError):
@@ -47,7 +43,6 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     import ray
 
     local = settings.address == "local"
-    mark = secrets.token_hex(8) if local else None
     on_terminate = signal.getsignal(signal.SIGTERM)
     # Failed trials are rows with a reason; Tune's own words on them would tear the live view.
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -59,30 +54,29 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     }
     try:
         if local:
-            with _marking(mark), _unswallowed_signals():
-                context = ray.init(
-                    address="local",
-                    include_dashboard=settings.dashboard,
-                    dashboard_host="127.0.0.1",
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    **common,
-                )
+            context = ray.init(
+                address="local",
+                include_dashboard=settings.dashboard,
+                dashboard_host="127.0.0.1",
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **common,
+            )
         else:
             _require_reachable(settings.address)
             context = ray.init(address=settings.address, **common)
     except (KeyboardInterrupt, SystemExit):
         # While Ray starts, a SIGTERM arrives as the SystemExit of Ray's own handler.
-        _shut_down(mark)
+        _shut_down(local)
         raise KeyboardInterrupt from None
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        _shut_down(mark)
+        _shut_down(local)
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
     _handle(signal.SIGTERM, on_terminate)  # Ray's core has put one there that ends with a stack trace
     try:
         yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
     finally:
-        _shut_down(mark)
+        _shut_down(local)
 
 
 def slots(settings: ClusterSettings) -> int:
@@ -234,76 +228,20 @@ def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
     }
 
 
-def _shut_down(mark: str | None) -> None:
-    """Leave Ray; of a Ray of our own, which carries `mark`, end what has not ended by itself after a few seconds."""
+def _shut_down(local: bool) -> None:
+    """Leave Ray; of a Ray of our own, end what has not ended by itself after a few seconds."""
     import ray
 
     # A second Ctrl-C must not leave Ray half shut down.
     on_interrupt = _handle(signal.SIGINT, signal.SIG_IGN)
-    # Those that have renamed themselves show no mark any more, those that lost their parent are no children.
-    seen = set(psutil.Process().children(recursive=True)) if mark is not None else set()
+    started = [child for child in psutil.Process().children(recursive=True) if local]
     ray.shutdown()
-    if mark is not None:
-        started = time.monotonic()
-        quiet_since = started
-        while time.monotonic() - started < 2 * _PATIENCE_S and time.monotonic() - quiet_since < 0.3:
-            seen |= _marked(mark)
-            left = [process for process in seen if _is_alive(process)]
-            if left:
-                quiet_since = time.monotonic()
-            if time.monotonic() - started > _PATIENCE_S:
-                for process in left:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-            time.sleep(0.05)
+    _, lingering = psutil.wait_procs(started, timeout=3)
+    for process in lingering:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(lingering, timeout=3)
     _handle(signal.SIGINT, on_interrupt)
-
-
-@contextmanager
-def _unswallowed_signals() -> Iterator[None]:
-    """KeyboardInterrupt at the end for a signal whose exception got lost inside, as one raised in a destructor does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer)
-    try:
-        yield
-        with contextlib.suppress(BlockingIOError):
-            if set(os.read(reader, 100)) & {signal.SIGINT, signal.SIGTERM}:
-                raise KeyboardInterrupt
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
-
-
-@contextmanager
-def _marking(mark: str | None) -> Iterator[None]:
-    """Processes started inside inherit `mark`, and so do theirs, whoever their parent is later."""
-    if mark is not None:
-        os.environ[_MARK] = mark
-    try:
-        yield
-    finally:
-        os.environ.pop(_MARK, None)
-
-
-def _marked(mark: str) -> set[psutil.Process]:
-    found = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == mark:
-                found.add(process)
-    return found
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def _handle(number: signal.Signals, handler: Any) -> Any:
