@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import platform
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from catdog_ray import environment
+from catdog_ray import environment, processes
 from catdog_ray.settings import ClusterSettings, UserError
 
 _OBJECT_STORE_BYTES = 2 * 2**30
@@ -43,40 +40,42 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     import ray
 
     local = settings.address == "local"
-    on_terminate = signal.getsignal(signal.SIGTERM)
     # Failed trials are rows with a reason; Tune's own words on them would tear the live view.
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with processes.none_left() if local else nullcontext(), ThreadPoolExecutor(1) as thread:
+        try:
+            context = processes.uninterrupted(lambda: _join(settings), on=thread)
+            yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
+        finally:
+            # A second Ctrl-C must not leave Ray half shut down.
+            with processes.handling((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN):
+                ray.shutdown()
+
+
+def _join(settings: ClusterSettings) -> Any:
+    import ray
+
     common: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "runtime_env": {"env_vars": environment.passed_on()},
     }
     try:
-        if local:
-            context = ray.init(
-                address="local",
-                include_dashboard=settings.dashboard,
-                dashboard_host="127.0.0.1",
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **common,
-            )
-        else:
+        if settings.address != "local":
             _require_reachable(settings.address)
-            context = ray.init(address=settings.address, **common)
-    except (KeyboardInterrupt, SystemExit):
-        # While Ray starts, a SIGTERM arrives as the SystemExit of Ray's own handler.
-        _shut_down(local)
-        raise KeyboardInterrupt from None
+            return ray.init(address=settings.address, **common)
+        return ray.init(
+            address="local",
+            include_dashboard=settings.dashboard,
+            dashboard_host="127.0.0.1",
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **common,
+        )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        _shut_down(local)
+        local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
-    _handle(signal.SIGTERM, on_terminate)  # Ray's core has put one there that ends with a stack trace
-    try:
-        yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
-    finally:
-        _shut_down(local)
 
 
 def slots(settings: ClusterSettings) -> int:
@@ -226,29 +225,6 @@ def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
         "ray_gpus": gpus,
         "python": platform.python_version(),
     }
-
-
-def _shut_down(local: bool) -> None:
-    """Leave Ray; of a Ray of our own, end what has not ended by itself after a few seconds."""
-    import ray
-
-    # A second Ctrl-C must not leave Ray half shut down.
-    on_interrupt = _handle(signal.SIGINT, signal.SIG_IGN)
-    started = [child for child in psutil.Process().children(recursive=True) if local]
-    ray.shutdown()
-    _, lingering = psutil.wait_procs(started, timeout=3)
-    for process in lingering:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(lingering, timeout=3)
-    _handle(signal.SIGINT, on_interrupt)
-
-
-def _handle(number: signal.Signals, handler: Any) -> Any:
-    """Set a signal's handler, which only the main thread may; returns the one before."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(number, handler)
 
 
 def _require_reachable(address: str) -> None:

@@ -86,7 +86,9 @@ def _print_cluster(console: Console, running_on: Cluster) -> None:
     console.print(f"Ray with {len(running_on.nodes)} node(s), {running_on.slots} trial(s) at once", highlight=False)
     if running_on.dashboard_url:
         token = os.environ.get("RAY_AUTH_TOKEN")
-        words = f"token {token}" if token and console.is_terminal else "token: ray get-auth-token"
+        # A token that is not in the environment is the user's own file, which Ray's command reads.
+        hidden = "its token is shown on a terminal only" if token else "token: ray get-auth-token"
+        words = f"token {token}" if token and console.is_terminal else hidden
         console.print(
             f"Ray dashboard: http://{running_on.dashboard_url} ({words})",
             soft_wrap=not console.is_terminal,

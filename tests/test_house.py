@@ -53,6 +53,7 @@ HOUSE = {
     "drawn": Room(1, "numpy PIL"),
     "sources": Room(1, "numpy PIL"),
     "environment": Room(1),
+    "processes": Room(1),
     "records": Room(1),
     "ledger": Room(2),
     "data": Room(2, "numpy"),
