@@ -43,6 +43,7 @@ class RowFile(typing.Generic[Row]):
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
         self.path, self.kind = path, kind
+        self._names = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
 
     def read(self) -> list[Row]:
         """All whole rows; [] where there is no file. Raises RecordError naming file and line."""
@@ -77,9 +78,8 @@ class RowFile(typing.Generic[Row]):
             values = json.loads(line)
         except ValueError:
             raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
-        names = {field.name for field in dataclasses.fields(typing.cast(Any, self.kind))}
-        if not isinstance(values, dict) or set(values) != names:
-            odd = sorted(set(values) ^ names) if isinstance(values, dict) else [type(values).__name__]
+        if not isinstance(values, dict) or values.keys() != self._names:
+            odd = sorted(set(values) ^ self._names) if isinstance(values, dict) else [type(values).__name__]
             raise RecordError(f"{where}: is no {self.kind.__name__}; differing: {', '.join(odd)}")
         return self.kind(**values)
 
