@@ -232,9 +232,7 @@ def _courses(
             raise RecordError(f"{path}: trial {row.trial} has other hyperparameters than in trials.jsonl")
         found.append(row.selection_accuracy)
         moments[row.trial].append(row.elapsed_s)
-    return {
-        number: Course(np.array(accuracies.get(number, [])), np.array(moments.get(number, []))) for number in known
-    }
+    return {number: Course(np.array(accuracies.get(number, [])), np.array(moments.get(number, []))) for number in known}
 
 
 def _check_trials(

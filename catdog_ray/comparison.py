@@ -100,14 +100,16 @@ def read(folders: Sequence[Path], *, skip_bad: bool) -> tuple[list[Evidence], li
     return found, left_out
 
 
-def compare(studies: Sequence[Evidence], left_out: Sequence[LeftOut] = (), *, target: float | None = None) -> Comparison:
+def compare(
+    studies: Sequence[Evidence], left_out: Sequence[LeftOut] = (), *, target: float | None = None
+) -> Comparison:
     """Everything. ComparisonError where the studies do not belong together.
 
     `target` is an objective; without one, the median of what the searches found, so that about half reach it.
     """
     found = groups.group(studies)
     paths = {item.name: tuple(_curves(study) for study in item.studies) for item in found}
-    scores = [score for study in studies for score in [_best(study)] if score is not None]
+    scores = [score for study in studies for score in [best_objective(study)] if score is not None]
     reference = max(scores, default=None)
     goal = target if target is not None else median(scores) if scores else None
     runs = retrained.runs_by_milestone(found)
@@ -155,7 +157,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 "group": item.name,
                 "seed": study.seed,
                 "commit": study.facts.get("commit"),
-                "best_objective": _best(study),
+                "best_objective": best_objective(study),
             }
             for item in comparison.groups
             for study in item.studies
@@ -221,14 +223,15 @@ def _costs(study: Evidence) -> EpochCosts:
     return EpochCosts(np.concatenate([*seconds, np.empty(0)]), np.concatenate([*costs, np.empty(0)]))
 
 
-def _best(study: Evidence) -> float | None:
+def best_objective(study: Evidence) -> float | None:
+    """Of the search; None where no trial has a score."""
     best = best_trial(study.trials)
     return None if best is None else best.objective
 
 
 def _method(found: Group, reference: float | None) -> Method:
     rows = [row for study in found.studies for row in study.trials]
-    scores = [score for study in found.studies for score in [_best(study)] if score is not None]
+    scores = [score for study in found.studies for score in [best_objective(study)] if score is not None]
     seconds = [max(row.elapsed_s for row in study.trials) for study in found.studies]
     suggested = [row.suggestion_seconds for row in rows if row.suggestion_seconds is not None]
     counts = {status: sum(row.status == status for row in rows) for status in STATUSES}
@@ -273,8 +276,8 @@ def _compare_searches(found: Sequence[Group]) -> list[Compared]:
     result = []
     for i, first in enumerate(found):
         for second in found[i + 1 :]:
-            a = {study.seed: _best(study) for study in first.studies}
-            b = {study.seed: _best(study) for study in second.studies}
+            a = {study.seed: best_objective(study) for study in first.studies}
+            b = {study.seed: best_objective(study) for study in second.studies}
             pairs = [(x, y) for s in a if s in b for x in [a[s]] for y in [b[s]] if x is not None and y is not None]
             if pairs:
                 difference = paired_difference([x for x, _ in pairs], [y for _, y in pairs])
@@ -299,7 +302,7 @@ def _warnings(
                 f"{item.name}: {len(item.studies)} of the {ENOUGH_SEEDS} seeds that a claim about searches needs; "
                 "what is said of it here is an impression"
             )
-        silent = [study.name for study in item.studies if _best(study) is None]
+        silent = [study.name for study in item.studies if best_objective(study) is None]
         if silent:
             texts.append(f"{item.name}: no trial has a score in {', '.join(silent)}; left out of all estimates")
         lost = {

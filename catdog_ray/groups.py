@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Group:
 
 
 def group(studies: Sequence[Evidence]) -> list[Group]:
-    """Groups ordered by name. ComparisonError where studies differ in what a comparison needs alike, or repeat a seed."""
+    """Groups in the order of `LABELS`. ComparisonError where studies differ in what must be alike, or repeat a seed."""
     if not studies:
         raise ComparisonError("there is no study to compare")
     ordered = sorted(studies, key=lambda study: (study.method, study.seed, study.name))
@@ -71,10 +72,12 @@ def group(studies: Sequence[Evidence]) -> list[Group]:
         kind = tuple((key, repr(value)) for key, value in sorted(_settings(study).items()) if _of_the_method(key))
         families.setdefault((study.method, kind), []).append(study)
     found = [
-        Group(_name(method, kind, families), method, _distinct(members))
-        for (method, kind), members in families.items()
+        Group(_name(method, kind, families), method, _distinct(members)) for (method, kind), members in families.items()
     ]
-    return sorted(found, key=lambda item: item.name)
+    order = [*LABELS]
+    return sorted(
+        found, key=lambda item: (order.index(item.method) if item.method in LABELS else len(order), item.name)
+    )
 
 
 def differing(first: Evidence, second: Evidence) -> dict[str, tuple[Any, Any]]:
@@ -131,7 +134,7 @@ def _name(
 
 
 def _distinct(members: Sequence[Evidence]) -> tuple[Evidence, ...]:
-    for before, after in zip(members, members[1:], strict=False):
+    for before, after in itertools.pairwise(members):
         if before.seed == after.seed:
             raise ComparisonError(
                 f"{before.folder} and {after.folder} are {before.method} with seed {before.seed} both: "

@@ -17,7 +17,7 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
     """Shares that add up to 1, by hyperparameter; None where there are too few scored trials or they score alike.
 
     Trials stopped early count with their objective at that time, as they do for the search; failed ones do not count.
-    Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter importance in arbitrary subspaces".
+    Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter importance".
     """
     scored = [row for row in trials if row.status != "failed" and row.objective is not None]
     if len(scored) < MINIMUM_TRIALS or len({row.objective for row in scored}) < 2:

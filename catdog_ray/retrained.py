@@ -108,7 +108,9 @@ def runs_by_milestone(groups: Sequence[Group]) -> dict[str, dict[int, list[Run]]
                     # Two searches retrain the same baseline with the same seed: that is one run, not two.
                     baseline[row.milestone].setdefault(row.seed, Run(study, row))
         found[group.name] = dict(sorted(tuned.items()))
-    found[BASELINE] = {milestone: [by_seed[s] for s in sorted(by_seed)] for milestone, by_seed in sorted(baseline.items())}
+    found[BASELINE] = {
+        milestone: [by_seed[s] for s in sorted(by_seed)] for milestone, by_seed in sorted(baseline.items())
+    }
     return {name: milestones for name, milestones in found.items() if milestones}
 
 
