@@ -289,7 +289,7 @@ def _title(found: Sequence[Group], *, drawn: bool) -> str:
     facts = found[0].studies[0].facts
     labels = sorted({str(study.facts["label"]) for item in found for study in item.studies})
     data = "drawn data" if drawn else str(facts["data"]["name"])
-    return f"{' and '.join(item.name for item in found)}: {data}, {' / '.join(labels)}"
+    return f"{'; '.join(item.name for item in found)}: {data}, {' / '.join(labels)}"
 
 
 def _warnings(

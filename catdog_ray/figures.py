@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison
 from catdog_ray.curves import band
-from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, new_figure, style, to_svg
-from catdog_ray.retrained import BASELINE, Compared
+from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
+from catdog_ray.retrained import BASELINE
 from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
 
 _AXIS_NAMES = {
     "trials": "trials ended",
     "epochs": "epochs trained, all trials together",
     "multiply_adds": "multiply-adds",
-    "seconds": "wall-clock (s)",
+    "seconds": "wall-clock",
 }
 
 
@@ -89,16 +90,16 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
                 axes.fill_between(middle.grid, middle.low, middle.high, step="post", color=colour, alpha=0.2, lw=0)
         if not shown:
             continue
-        _accuracy_axis(axes.yaxis, axes)
+        _percent_axis(axes.yaxis)
         _spending_axis(axes, axis)
         axes.set_ylabel("best selection objective so far")
-        axes.legend(loc="lower right")
+        legend_below(figure, axes)
         yield finish(
             found,
             figure,
             section=SEARCHES,
             name=f"best-{axis.replace('_', '-')}",
-            title=f"Best so far against {words.split(',')[0].split(' (')[0]}",
+            title=f"Best so far against {words.split(',')[0]}",
             caption="Interquartile mean over searches, with its bootstrap interval over seeds (below four searches the "
             "mean). A trial counts from the moment it ended; a search that ended keeps its value.",
         )
@@ -130,14 +131,14 @@ def _regret(found: Comparison, colours: Colours, reference: float) -> Iterator[D
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
     axes.set_ylabel("simple regret (points)")
     _spending_axis(axes, "epochs")
-    axes.legend(loc="upper right")
+    legend_below(figure, axes)
     yield finish(
         found,
         figure,
         section=SEARCHES,
         name="regret",
         title="Simple regret",
-        caption=f"Distance to the best objective of all studies here ({percent(reference)}): the true optimum is unknown.",
+        caption=f"Distance to the best objective of all studies here ({percent(reference)}): the true one is unknown.",
     )
 
 
@@ -159,7 +160,7 @@ def _target(found: Comparison) -> Iterator[Drawing]:
     axes.set_ylabel("searches that reached it")
     axes.axhline(0.5, color=INK, alpha=0.4, linewidth=0.8, linestyle=":")
     _spending_axis(axes, "epochs")
-    axes.legend(loc="upper left")
+    legend_below(figure, axes)
     yield finish(
         found,
         figure,
@@ -171,44 +172,37 @@ def _target(found: Comparison) -> Iterator[Drawing]:
 
 
 def _differences(found: Comparison) -> Iterator[Drawing]:
-    items = [*found.searches_compared, *found.accuracies_compared, *found.images_compared]
-    if not items:
-        return
-    figure = new_figure(height=0.9 + 0.52 * len(items))
-    axes = figure.subplots()
-    for place, item in enumerate(items):
-        difference = item.difference
-        shown = difference.is_shown
-        colour = PALETTE[0] if shown else BASELINE_COLOUR
-        if difference.low is not None and difference.high is not None:
-            axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
-        axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
-        axes.annotate(
-            _difference_words(item),
-            (0, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(2, 6),
-            textcoords="offset points",
-            fontsize=8,
+    for name, items, title, pairs in (
+        ("searches", found.searches_compared, "Best objectives", "search, by seed (Student's t)"),
+        ("retrained", found.accuracies_compared, "Test accuracies over seeds", "seed (Student's t)"),
+        ("images", found.images_compared, "Test accuracies over images", "test image (bootstrap over images)"),
+    ):
+        if not items:
+            continue
+        figure = new_figure(height=1.1 + 0.52 * len(items))
+        axes = figure.subplots()
+        for place, item in enumerate(items):
+            difference = item.difference
+            colour = PALETTE[0] if difference.is_shown else BASELINE_COLOUR
+            if difference.low is not None and difference.high is not None:
+                axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
+            axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
+            epochs = "" if item.milestone is None else f", {item.milestone} epochs"
+            _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n})")
+        axes.axvline(0, color=INK, linewidth=1)
+        axes.set_ylim(len(items) - 0.5, -0.9)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("difference in accuracy (points), 95 % interval")
+        yield finish(
+            found,
+            figure,
+            section=DIFFERENCES,
+            name=f"differences-{name}",
+            title=f"{title}, paired",
+            caption=f"Paired by {pairs}. Coloured where the interval leaves out zero; grey: {NO_DIFFERENCE}. "
+            "A dot alone has no interval.",
         )
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_ylim(len(items) - 0.5, -0.9)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("difference in accuracy (points), 95 % interval")
-    yield finish(
-        found,
-        figure,
-        section=DIFFERENCES,
-        name="differences",
-        title="Paired differences",
-        caption=f"Coloured where the interval leaves out zero; grey: {NO_DIFFERENCE}. A dot alone has no interval.",
-    )
-
-
-def _difference_words(item: Compared) -> str:
-    quantity = item.quantity if item.milestone is None else f"{item.quantity} at {item.milestone}"
-    return f"{item.first} minus {item.second}: {quantity} ({item.difference.n} {item.unit})"
 
 
 def _retrained(found: Comparison) -> Iterator[Drawing]:
@@ -230,7 +224,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
     axes.set_ylim(rows - 0.5, -0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    _accuracy_axis(axes.xaxis, axes)
+    _percent_axis(axes.xaxis)
     axes.set_xlabel("test accuracy, 95 % interval")
     yield finish(
         found,
@@ -267,7 +261,7 @@ def _classified(found: Comparison) -> Iterator[Drawing]:
         side.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_xlabel("confidence in the class named")
     axes.set_ylabel("share that is right")
-    axes.legend(loc="lower right")
+    legend_below(figure, axes)
     yield finish(
         found,
         figure,
@@ -321,19 +315,32 @@ def _confusion(found: Comparison) -> Drawing:
 
 def _row_label(axes: Axes, place: float, text: str) -> None:
     axes.annotate(
-        text, (0, place), xycoords=("axes fraction", "data"), xytext=(2, 6), textcoords="offset points", fontsize=8
-    )
+        text, (0, place), xycoords=("axes fraction", "data"), xytext=(2, 6), textcoords="offset points", fontsize=8,
+        bbox={"boxstyle": "square,pad=0.12", "facecolor": SURFACE, "edgecolor": "none"}, zorder=4,
+    )  # fmt: skip
 
 
-def _accuracy_axis(side: object, axes: Axes) -> None:
-    formatter = FuncFormatter(lambda value, _: f"{100 * value:g} %")
-    (axes.xaxis if side is axes.xaxis else axes.yaxis).set_major_formatter(formatter)
+def _percent_axis(side: Axis) -> None:
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def _spending_axis(axes: Axes, axis: str) -> None:
-    axes.set_xlabel(_AXIS_NAMES[axis])
     axes.set_xlim(left=0)
+    axes.set_xlabel(_AXIS_NAMES[axis])
     if axis == "multiply_adds":
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    elif axis != "seconds":
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=axis != "seconds"))
+        longest = axes.get_xlim()[1]
+        unit, size = ("h", 3600) if longest > 7200 else ("min", 60) if longest > 300 else ("s", 1)
+        axes.set_xlabel(f"{_AXIS_NAMES[axis]} ({unit})")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.3g}"))
+        # Round numbers of the unit, not of seconds.
+        axes.xaxis.set_major_locator(MultipleLocator(size * _round_step(longest / size / 5)))
+
+
+def _round_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is at least `rough`."""
+    power = 10.0 ** np.floor(np.log10(max(rough, 1e-9)))
+    return float(next(power * step for step in (1, 2, 5, 10) if power * step >= rough * (1 - 1e-9)))

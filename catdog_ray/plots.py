@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -97,11 +98,16 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 5.6, height: float = 3.5) -> Figure:
+def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
     """An empty figure in inches; one panel is as wide as a phone shows legibly."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
+    """The legend of `axes` under the figure, where it hides nothing."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
 
 
 def to_svg(figure: Figure) -> str:

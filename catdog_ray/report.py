@@ -34,6 +34,7 @@ a { color: var(--link); }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.4rem 0.7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { background: var(--raised); font-weight: 600; }
+tbody th { position: sticky; left: 0; max-width: 9.5rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 td { min-width: 4.5rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 2rem;
@@ -115,7 +116,7 @@ def _table(table: Table) -> list[str]:
     rows = [
         "<tr>"
         + f'<th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        + "".join(f"<td>{_kept_together(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in table.rows
     ]
@@ -129,6 +130,14 @@ def _table(table: Table) -> list[str]:
         "</tbody></table></div>",
         *([f'<p class="note">{escape(table.note)}</p>'] if table.note else []),
     ]
+
+
+def _kept_together(text: str) -> str:
+    """A cell whose units stay with their numbers when the line breaks."""
+    shown = escape(text)
+    for unit in (" %", " points", " s", " min", " h"):
+        shown = shown.replace(f"{unit}", f"\N{NO-BREAK SPACE}{unit[1:]}") if shown.endswith(unit) else shown
+    return shown.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}") if shown[:1] in "+-0123456789" else shown
 
 
 def _figure(item: Drawing) -> str:

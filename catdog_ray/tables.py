@@ -112,7 +112,7 @@ def _searches(found: Comparison) -> Table:
             "searches",
             "trials (completed / stopped / failed)",
             "best objective, mean",
-            "sd",
+            "sd (points)",
             "95 % interval",
             "simple regret, mean",
             "seconds a suggestion",
@@ -188,7 +188,7 @@ def _retrained(found: Comparison) -> Table:
     return Table(
         RETRAINING,
         "Accuracy after retraining",
-        ("configuration", "epochs", "n", "training", "test, mean", "sd", "95 % interval", "optimism"),
+        ("configuration", "epochs", "n", "training", "test, mean", "sd (points)", "95 % interval", "optimism"),
         tuple(rows),
         "Test images decide nothing. Over several searches, n counts searches (each the mean of its retraining seeds); "
         "over one, retraining seeds. Optimism: selection objective minus test accuracy; the first after the search's "

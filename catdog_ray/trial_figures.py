@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from catdog_ray.comparison import Comparison
 from catdog_ray.figures import Colours, Drawing, finish
 from catdog_ray.groups import Group
-from catdog_ray.plots import INK, SURFACE, new_figure, style
+from catdog_ray.plots import BASELINE_COLOUR, INK, SURFACE, legend_below, new_figure, style
 from catdog_ray.records import TrialRow
 from catdog_ray.retrained import BASELINE, Run, epochs_of
 from catdog_ray.settings import Choice, FloatRange, Range, Value
@@ -57,7 +57,7 @@ def _survival(found: Comparison) -> Drawing:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("trials that finished it")
-    axes.legend(loc="upper right")
+    legend_below(figure, axes)
     return finish(
         found,
         figure,
@@ -83,12 +83,17 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         faint = alpha if len(drawn) < 60 else alpha * max(0.08, 60 / len(drawn))
         axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.9, alpha=faint, rasterized=dense))
         ends = np.array([line[-1] for line in lines])
-        shape, shade = {"stopped": ("x", INK), "completed": ("o", colour), "failed": ("P", "#c9444d")}[status]
+        shape, shade = {
+            "stopped": ("x", BASELINE_COLOUR if dense else INK),
+            "completed": ("o", colour),
+            "failed": ("P", "#c9444d"),
+        }[status]
         axes.scatter(
             ends[:, 0], ends[:, 1], marker=shape, s=16, color=shade, linewidths=0.9, alpha=min(1.0, 2 * faint + 0.15),
             label=f"{status} ({len(chosen):,})", rasterized=dense, zorder=3,
         )  # fmt: skip
     axes.autoscale()
+    axes.set_xlim(left=0.4)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("epoch")
@@ -179,7 +184,7 @@ def _slices(found: Comparison) -> Drawing:
         section=SPACE,
         name="slices",
         title="Objective against each hyperparameter",
-        caption="Every trial with a score. A stopped trial shows its objective at that time; failed ones are not shown.",
+        caption="Every trial with a score. Stopped ones show their objective at that time; failed ones are left out.",
     )
 
 
@@ -200,12 +205,15 @@ def _parallel(found: Comparison, item: Group) -> Drawing:
     lines = np.stack(columns, axis=1) if rows else np.empty((0, len(columns)))
     places = np.arange(lines.shape[1])
     top = max(1, round(len(rows) / 10))
-    for part, shade, alpha, width in ((lines[:-top], INK, 0.22, 0.7), (lines[-top:], colour, 0.95, 1.6)):
+    # What is drawn as pixels cannot follow light and dark: grey is seen on both.
+    dense = len(rows) > _MANY
+    for part, shade, alpha, width in (
+        (lines[:-top], BASELINE_COLOUR if dense else INK, 0.22, 0.7),
+        (lines[-top:], colour, 0.95, 1.6),
+    ):
         faint = alpha if len(part) < 100 else alpha * max(0.15, 100 / len(part))
         segments = [np.column_stack([places, line]) for line in part]
-        axes.add_collection(
-            LineCollection(segments, colors=shade, alpha=faint, linewidths=width, rasterized=len(rows) > _MANY)
-        )
+        axes.add_collection(LineCollection(segments, colors=shade, alpha=faint, linewidths=width, rasterized=dense))
     for place, (_, wanted) in enumerate(space.items()):
         axes.axvline(place, color=INK, linewidth=0.8, alpha=0.6)
         for text, height in _ticks(wanted):
@@ -236,7 +244,7 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
         milestones = found.runs.get(item.name, {})
         if not milestones:
             continue
-        figure = new_figure(height=5.6)
+        figure = new_figure(height=6.0)
         sides = figure.subplots(2, 1, sharex=True)
         shown = False
         for name, runs in ((BASELINE, _last(baseline)), (item.name, _last(milestones))):
@@ -252,7 +260,7 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
         sides[1].set_xlabel("epoch")
         sides[1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
         sides[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        sides[1].legend(loc="best")
+        legend_below(figure, sides[1])
         yield finish(
             found,
             figure,

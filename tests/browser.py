@@ -1,4 +1,4 @@
-"""A real headless Chromium, spoken to by the DevTools protocol through a pipe: screenshots, and what its console says."""
+"""A real headless Chromium, spoken to by the DevTools protocol through a pipe: screenshots and complaints."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ class Browser:
         """Show a file and wait until it is loaded."""
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self._call("Emulation.setEmulatedMedia", features=features)
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
-        )
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self._loaded = False
         self._call("Page.navigate", url=file.resolve().as_uri())
         deadline = time.monotonic() + _PATIENCE_S
