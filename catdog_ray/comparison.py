@@ -13,7 +13,7 @@ import numpy as np
 
 from catdog_ray import audit, curves, groups, retrained
 from catdog_ray.audit import Evidence
-from catdog_ray.curves import AXES, EpochCosts, StepCurve, TimeToTarget
+from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
 from catdog_ray.ledger import RecordError
@@ -63,7 +63,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it. `curves` holds one step curve per axis and search of each method."""
+    """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common."""
 
     groups: tuple[Group, ...]
     left_out: tuple[LeftOut, ...]
@@ -71,6 +71,7 @@ class Comparison:
     title: str
     methods: tuple[Method, ...]
     curves: Mapping[str, tuple[Mapping[str, StepCurve], ...]]
+    bands: Mapping[str, Mapping[str, Band | None]]
     reference: float | None
     target: float | None
     times: Mapping[str, Mapping[str, TimeToTarget]]
@@ -122,6 +123,10 @@ def compare(
         title=_title(found, drawn=drawn),
         methods=tuple(_method(item, reference) for item in found),
         curves=paths,
+        bands={
+            axis: {name: curves.band([each[axis] for each in by_search]) for name, by_search in paths.items()}
+            for axis in AXES
+        },
         reference=reference,
         target=goal,
         times={} if goal is None else {name: _times(each, goal) for name, each in paths.items()},
@@ -142,8 +147,6 @@ def compare(
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """What comparison.json holds; keys are field names, null stands for what is not known."""
-    grids = {axis: {name: curves.band([each[axis] for each in paths]) for name, paths in comparison.curves.items()}
-             for axis in AXES}  # fmt: skip
     return {
         "schema_version": 1,
         "title": comparison.title,
@@ -176,7 +179,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 }
                 for name, found in by_name.items()
             }
-            for axis, by_name in grids.items()
+            for axis, by_name in comparison.bands.items()
         },
         "target": comparison.target,
         "time_to_target": {

@@ -13,7 +13,6 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, Multiple
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison
-from catdog_ray.curves import band
 from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
 from catdog_ray.retrained import BASELINE
 from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
@@ -78,8 +77,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
         figure = new_figure()
         axes = figure.subplots()
         shown = False
-        for name, paths in found.curves.items():
-            middle = band([each[axis] for each in paths])
+        for name, middle in found.bands[axis].items():
             if middle is None:
                 continue
             shown = True
@@ -110,8 +108,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
 def _regret(found: Comparison, colours: Colours, reference: float) -> Iterator[Drawing]:
     figure = new_figure()
     axes = figure.subplots()
-    for name, paths in found.curves.items():
-        middle = band([each["epochs"] for each in paths])
+    for name, middle in found.bands["epochs"].items():
         if middle is None:
             continue
         colour = colours.of(name)

@@ -75,7 +75,8 @@ class RowFile(typing.Generic[Row]):
     def _parse(self, line: bytes, number: int) -> Row:
         where = f"{self.path}, line {number}"
         try:
-            values = json.loads(line)
+            # As text: given bytes, `json` guesses the encoding of every line.
+            values = json.loads(line.decode())
         except ValueError:
             raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
         if not isinstance(values, dict) or values.keys() != self._names:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -186,13 +187,12 @@ def mistakes(runs: Mapping[str, Mapping[int, Sequence[Run]]], *, most: int = 8) 
 
 def epochs_of(runs: Sequence[Run]) -> list[list[RetrainEpochRow]]:
     """The epochs of each run, rising."""
-    return [
-        sorted(
-            (e for e in run.study.retrain_epochs if (e.configuration, e.seed) == (run.row.configuration, run.row.seed)),
-            key=lambda epoch: epoch.epoch,
-        )
-        for run in runs
-    ]
+    by_run: dict[tuple[Path, str, int], list[RetrainEpochRow]] = defaultdict(list)
+    for study in {run.study.folder: run.study for run in runs}.values():
+        for row in study.retrain_epochs:
+            by_run[study.folder, row.configuration, row.seed].append(row)
+    chosen = [by_run[run.study.folder, run.row.configuration, run.row.seed] for run in runs]
+    return [sorted(rows, key=lambda row: row.epoch) for rows in chosen]
 
 
 def _baseline(study: Evidence) -> dict[str, object]:

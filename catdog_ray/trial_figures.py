@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from catdog_ray.comparison import Comparison
@@ -17,6 +18,9 @@ from catdog_ray.records import TrialRow
 from catdog_ray.retrained import BASELINE, Run, epochs_of
 from catdog_ray.settings import Choice, FloatRange, Range, Value
 from catdog_ray.tables import RETRAINING, SPACE, TRIALS, percent
+
+_ROWS, _COLUMNS = 180, 520
+"""Pixels of a figure of very many lines."""
 
 _MANY = 300
 """From so many lines or marks on they are drawn as pixels: a vector of each would make a page of megabytes."""
@@ -79,10 +83,11 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         chosen = [accuracies for row, accuracies in drawn if row.status == status]
         if not chosen:
             continue
-        lines = [np.column_stack([np.arange(1, len(values) + 1), values]) for values in chosen]
+        longest = max(map(len, chosen))
+        values = np.array([np.pad(each, (0, longest - len(each)), constant_values=np.nan) for each in chosen])
         faint = alpha if len(drawn) < 60 else alpha * max(0.08, 60 / len(drawn))
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.9, alpha=faint, rasterized=dense))
-        ends = np.array([line[-1] for line in lines])
+        _lines(axes, np.arange(1, longest + 1), values, colour=colour, alpha=faint, width=0.9, dense=dense)
+        ends = np.array([(len(each), each[-1]) for each in chosen])
         shape, shade = {
             "stopped": ("x", BASELINE_COLOUR if dense else INK),
             "completed": ("o", colour),
@@ -212,8 +217,7 @@ def _parallel(found: Comparison, item: Group) -> Drawing:
         (lines[-top:], colour, 0.95, 1.6),
     ):
         faint = alpha if len(part) < 100 else alpha * max(0.15, 100 / len(part))
-        segments = [np.column_stack([places, line]) for line in part]
-        axes.add_collection(LineCollection(segments, colors=shade, alpha=faint, linewidths=width, rasterized=dense))
+        _lines(axes, places, part, colour=shade, alpha=faint, width=width, dense=dense)
     for place, (_, wanted) in enumerate(space.items()):
         axes.axvline(place, color=INK, linewidth=0.8, alpha=0.6)
         for text, height in _ticks(wanted):
@@ -290,6 +294,34 @@ def _runs(axes: Axes, runs: Sequence[Run], *, quantity: str, name: str, colour: 
             label=f"{name}, {words} (n={len(courses)})",
         )  # fmt: skip
     return True
+
+
+def _lines(
+    axes: Axes, at: np.ndarray, values: np.ndarray, *, colour: str, alpha: float, width: float, dense: bool
+) -> None:
+    """One line per row of `values` (lines, places), which ends at its first NaN.
+
+    Thousands of lines are shown as how many of them pass each point, the more the stronger.
+    """
+    if not dense:
+        segments = [np.column_stack([at, line])[~np.isnan(line)] for line in values]
+        axes.add_collection(LineCollection(segments, colors=colour, alpha=alpha, linewidths=width))
+        axes.autoscale_view()
+        return
+    fine = np.linspace(at[0], at[-1], _COLUMNS)
+    left = np.clip(np.searchsorted(at, fine, side="right") - 1, 0, len(at) - 2)
+    share = (fine - at[left]) / (at[left + 1] - at[left])
+    heights = values[:, left] * (1 - share) + np.where(share > 0, values[:, left + 1], 0.0) * share
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    rows = np.round((heights - low) / ((high - low) or 1.0) * (_ROWS - 1))
+    known = ~np.isnan(rows)
+    cells = rows[known].astype(int) * _COLUMNS + np.broadcast_to(np.arange(_COLUMNS), rows.shape)[known]
+    counts = np.bincount(cells, minlength=_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
+    image = np.zeros((_ROWS, _COLUMNS, 4))
+    image[..., :3] = to_rgb(colour)
+    image[..., 3] = np.where(counts, 0.1 + 0.85 * np.log1p(counts) / np.log1p(counts.max()), 0.0)
+    edges = (float(at[0]), float(at[-1]), low, high)
+    axes.imshow(image, extent=edges, origin="lower", aspect="auto", interpolation="nearest")
 
 
 def _last(milestones: Mapping[int, Sequence[Run]]) -> Sequence[Run]:
