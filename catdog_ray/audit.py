@@ -94,7 +94,13 @@ def read(folder: Path) -> Evidence:
     _check_facts(folder, facts)
     space = _space(folder, facts["config"]["space"])
     trials = tuple(sorted(_rows(study.trials), key=lambda row: row.trial))
-    courses = _courses(folder, facts, trials, _rows(study.epochs))
+    wanted = facts["config"]["search"]["num_samples"]
+    if [row.trial for row in trials] != list(range(wanted)):
+        raise RecordError(
+            f"{folder / 'trials.jsonl'}: must hold trials 0 to {wanted - 1} once each (search.num_samples), "
+            f"got {len(trials)} rows of {len({row.trial for row in trials})} trials"
+        )
+    courses = _courses(folder, trials, _rows(study.epochs))
     _check_trials(folder, facts, space, trials, courses)
     retrain = tuple(_rows(study.retrain))
     retrain_epochs = tuple(_rows(study.retrain_epochs))
@@ -215,9 +221,7 @@ def _allowed(kind: type[Any]) -> dict[str, frozenset[type]]:
     return found
 
 
-def _courses(
-    folder: Path, facts: Mapping[str, Any], trials: Sequence[TrialRow], rows: Iterable[TrialEpochRow]
-) -> dict[int, Course]:
+def _courses(folder: Path, trials: Sequence[TrialRow], rows: Iterable[TrialEpochRow]) -> dict[int, Course]:
     path = folder / "epochs.jsonl"
     known = {row.trial: row for row in trials}
     accuracies: defaultdict[int, list[float]] = defaultdict(list)
@@ -243,11 +247,6 @@ def _check_trials(
     courses: Mapping[int, Course],
 ) -> None:
     path, search = folder / "trials.jsonl", facts["config"]["search"]
-    if [row.trial for row in trials] != list(range(search["num_samples"])):
-        raise RecordError(
-            f"{path}: must hold trials 0 to {search['num_samples'] - 1} once each (search.num_samples), "
-            f"got {len(trials)} rows of {len(courses)} trials"
-        )
     for row in trials:
         where = f"{path}: trial {row.trial}"
         _check_point(where, row, space)

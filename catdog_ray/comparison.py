@@ -18,7 +18,7 @@ from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
 from catdog_ray.ledger import RecordError
 from catdog_ray.records import STATUSES, best_trial
-from catdog_ray.retrained import SEARCHES, Accuracy, Classified, Compared, Mistake, Run
+from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
 
 TRAINING_FACTOR = 3
@@ -145,6 +145,19 @@ def compare(
     )
 
 
+def is_shown(comparison: Comparison, item: Compared) -> bool:
+    """Whether a difference between the methods is shown.
+
+    Two trained models may well differ on the test images because their seeds do. So a difference over images counts
+    for the methods only where the one over seeds leaves out zero as well.
+    """
+    if item.unit != IMAGES:
+        return item.difference.is_shown
+    key = (item.first, item.second, item.milestone)
+    over_seeds = [each for each in comparison.accuracies_compared if (each.first, each.second, each.milestone) == key]
+    return item.difference.is_shown and any(each.difference.is_shown for each in over_seeds)
+
+
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """What comparison.json holds; keys are field names, null stands for what is not known."""
     return {
@@ -188,7 +201,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         },
         "retrained": [dataclasses.asdict(item) for item in comparison.accuracies],
         "differences": [
-            {**dataclasses.asdict(item), "shown": item.difference.is_shown}
+            {**dataclasses.asdict(item), "shown": is_shown(comparison, item)}
             for item in (
                 *comparison.searches_compared,
                 *comparison.accuracies_compared,

@@ -37,7 +37,7 @@ class StepCurve:
     end: float
 
     def on(self, grid: np.ndarray) -> np.ndarray:
-        """The value at each point: what was known at it, that moment included; NaN before anything was."""
+        """The value at each point: what was known at it, that moment included; NaN before anything was known."""
         index = np.searchsorted(self.at, grid, side="right")
         return np.concatenate([[np.nan], self.values])[index]
 
@@ -93,7 +93,7 @@ def best_so_far(trials: Sequence[TrialRow], costs: EpochCosts) -> Mapping[str, S
         "seconds": float(max([*moments, *costs.seconds], default=0.0)),
     }
     best = np.maximum.accumulate(scores) if len(scores) else scores
-    rises = np.flatnonzero(np.diff(best, prepend=-np.inf) > 0)
+    rises = np.flatnonzero(best > np.concatenate([[-np.inf], best[:-1]])) if len(best) else np.empty(0, int)
     return {axis: StepCurve(at[axis][rises], best[rises], ends[axis]) for axis in AXES}
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from catdog_ray.compare import BRIEF
-from catdog_ray.comparison import Comparison
+from catdog_ray.comparison import Comparison, is_shown
 from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
 from catdog_ray.retrained import BASELINE
 from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
@@ -180,7 +180,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
         axes = figure.subplots()
         for place, item in enumerate(items):
             difference = item.difference
-            colour = PALETTE[0] if difference.is_shown else BASELINE_COLOUR
+            colour = PALETTE[0] if is_shown(found, item) else BASELINE_COLOUR
             if difference.low is not None and difference.high is not None:
                 axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
@@ -197,8 +197,8 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             section=DIFFERENCES,
             name=f"differences-{name}",
             title=f"{title}, paired",
-            caption=f"Paired by {pairs}. Coloured where the interval leaves out zero; grey: {NO_DIFFERENCE}. "
-            "A dot alone has no interval.",
+            caption=f"Paired by {pairs}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
+            "between the methods. A dot alone has no interval.",
         )
 
 

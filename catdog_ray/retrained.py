@@ -25,7 +25,7 @@ from catdog_ray.statistics import (
 )
 
 BASELINE = "brief's configuration"
-SEARCHES, SEEDS = "searches", "retraining seeds"
+SEARCHES, SEEDS, IMAGES = "searches", "retraining seeds", "test images"
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,7 @@ def compare_images(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Comp
     for first, second, milestone in _pairs(runs):
         a, b = _shares_right(runs[first][milestone]), _shares_right(runs[second][milestone])
         if a is not None and b is not None and a[0] == b[0]:
-            found.append(
-                Compared("test accuracy", milestone, first, second, "test images", paired_bootstrap(a[1] - b[1]))
-            )
+            found.append(Compared("test accuracy", milestone, first, second, IMAGES, paired_bootstrap(a[1] - b[1])))
     return found
 
 

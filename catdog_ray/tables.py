@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from catdog_ray.compare import BRIEF
-from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective
+from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_shown
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import Estimate
 
@@ -84,10 +84,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def verdict(item: Compared) -> str:
+def verdict(found: Comparison, item: Compared) -> str:
     """What may be said of a difference."""
-    if not item.difference.is_shown:
-        return NO_DIFFERENCE
+    if not is_shown(found, item):
+        return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
     return f"{better} above {worse}"
 
@@ -205,7 +205,7 @@ def _differences(found: Comparison) -> Table:
             f"{item.difference.n} {item.unit}",
             percent(item.difference.mean, signed=True).replace(" %", " points"),
             _interval(item.difference.low, item.difference.high, signed=True),
-            verdict(item),
+            verdict(found, item),
         )
         for item in (*found.searches_compared, *found.accuracies_compared, *found.images_compared)
     )
