@@ -130,7 +130,7 @@ def _pictures(found: Comparison, source: str | None) -> dict[str, bytes]:
         return {}
     try:
         # Only the section on data matters, so that a study of an older config can still be shown.
-        shipped = config.load("configs/quickstart.yaml").data
+        shipped = config.load().data
         raw = first.facts["config"]["data"]
         settings = dataclasses.replace(shipped, **{key: value for key, value in raw.items() if hasattr(shipped, key)})
         splits = data.load(dataclasses.replace(settings, source=str(place)))
