@@ -189,4 +189,5 @@ def _value_axis(axes: Axes, wanted: Range) -> None:
         axes.set_xlim(-0.5, len(wanted.choices) - 0.5)
     elif wanted.scale == "log":
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -17,7 +17,7 @@ from catdog_ray import audit, comparison, figures, report, space_figures, tables
 from catdog_ray.comparison import Comparison
 from catdog_ray.figures import Drawing
 
-EVIL = "<script>alert('x')</script>\"&"
+EVIL = "<script>alert('x')</script>\"& $x_{$"
 
 
 @pytest.fixture(scope="module")
