@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_shown
+from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.retrained import Compared
-from catdog_ray.statistics import Estimate
+from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
 TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
@@ -66,7 +67,7 @@ def markdown(found: Comparison) -> str:
 
 def percent(value: float | None, *, signed: bool = False) -> str:
     """`82.7 %`; a hyphen for what is not known."""
-    return NOT_KNOWN if value is None else f"{100 * value:{'+' if signed else ''}.1f} %"
+    return NOT_KNOWN if value is None else f"{_tenths(value):{'+' if signed else ''}.1f} %"
 
 
 def count(value: float) -> str:
@@ -89,7 +90,8 @@ def verdict(found: Comparison, item: Compared) -> str:
     if not is_shown(found, item):
         return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
-    return f"{better} above {worse}"
+    few = item.unit == SEARCHES_UNIT and item.difference.n < ENOUGH_SEEDS
+    return f"{better} above {worse}" + (f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if few else "")
 
 
 def _searches(found: Comparison) -> Table:
@@ -324,7 +326,12 @@ def _interval(low: float | None, high: float | None, *, signed: bool = False) ->
     if low is None or high is None:
         return "none"
     sign = "+" if signed else ""
-    return f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}" + ("" if signed else " %")
+    return f"{_tenths(low):{sign}.1f} to {_tenths(high):{sign}.1f}" + ("" if signed else " %")
+
+
+def _tenths(value: float) -> float:
+    """In percent, rounded to tenths; no minus before a zero."""
+    return round(100 * value, 1) + 0.0
 
 
 def _cell(text: str) -> str:

@@ -76,6 +76,11 @@ def test_the_worse_method_is_named_second(found: Comparison) -> None:
     assert tables.verdict(found, item) == "random search above TPE"
 
 
+def test_a_difference_of_few_searches_is_an_impression(found: Comparison) -> None:
+    item = Compared("best objective", None, "TPE", "random search", "searches", Difference(5, 0.1, 0.1, 0.05, 0.2))
+    assert tables.verdict(found, item) == "TPE above random search (fewer than 6 searches: an impression)"
+
+
 def test_models_that_differ_are_not_methods_that_differ(found: Comparison) -> None:
     item = replace(found.images_compared[0], difference=Difference(40, 0.1, 0.1, 0.05, 0.2))
     assert tables.verdict(found, item) == "these models differ, no difference shown for other seeds"
@@ -103,3 +108,4 @@ def test_what_is_not_known_is_a_hyphen() -> None:
     assert tables.percent(None) == "-"
     assert tables.percent(0.125) == "12.5 %"
     assert tables.percent(-0.125, signed=True) == "-12.5 %"
+    assert tables.percent(-0.0001, signed=True) == "+0.0 %"
