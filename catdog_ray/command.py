@@ -17,16 +17,12 @@ from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
-from catdog_ray.settings import METHODS, Config, ConfigError, UserError
+from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 _MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
-
-
-class CommandFailed(Exception):
-    """The command ran and did not reach its end; its text is printed (exit code 1)."""
 
 
 class Interrupted(Exception):
@@ -52,7 +48,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         code = DONE
     except UserError as error:
         code = _say(f"error: {error}", USER_ERROR)
-    except CommandFailed as error:
+    except RunFailed as error:
         code = _say(f"failed: {error}", FAILED)
     except Interrupted as error:
         code = _say(f"interrupted: {error}", INTERRUPTED)
@@ -68,8 +64,8 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     sys.exit(code)
 
 
-def study_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """The flags of the commands that search."""
+def study_parser(program: str, description: str, *, method: str | None = None) -> argparse.ArgumentParser:
+    """The flags of the commands that search; one that knows a single `method` has no --search."""
     parser = Parser(
         prog=f"python -m catdog_ray.{program}",
         description=description,
@@ -83,7 +79,10 @@ def study_parser(program: str, description: str) -> argparse.ArgumentParser:
     add("--name", metavar="NAME", help="name of the study, a folder under the output (default: the config's, numbered)")
     add("--output", metavar="DIR", help="where studies are written (output)")
     add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
-    add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
+    if method is None:
+        add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
+    else:
+        parser.set_defaults(search=method)
     add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
     add(
         "--retrain",
@@ -127,6 +126,7 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
     overrides = study_overrides(flags)
     if not flags.resume:
         config = configuration.load(flags.config, overrides=overrides)
+        _require_own_method(config, flags)
         folder = _output(config) / config.name
         if "name" not in overrides:
             folder = _unused(folder)
@@ -135,13 +135,14 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
             raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
         return config, folder
     base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
-    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name)
+    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name, flags)
     saved = saved_config(folder)
     if flags.config is None:
         wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
     else:
         wanted = configuration.load(flags.config, overrides={**overrides, "name": folder.name})
     require_resumable(saved, wanted, folder)
+    _require_own_method(wanted, flags)
     return wanted, folder
 
 
@@ -172,13 +173,19 @@ def _output(config: Config) -> Path:
         raise ConfigError(f"output: {config.output!r}: {error}") from None
 
 
-def _newest_unfinished(output: Path, name: str) -> Path:
+def _require_own_method(config: Config, flags: argparse.Namespace) -> None:
+    if config.search.method == STOCK and flags.search != STOCK:
+        raise ConfigError(f"search.method: {STOCK} is what python -m catdog_ray.baseline runs; tune knows {METHODS}")
+
+
+def _newest_unfinished(output: Path, name: str, flags: argparse.Namespace) -> Path:
     found = []
     for file in sorted(output.glob("*/study.json")):
         if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
             continue
         study = StudyDirectory(file.parent).read_study()
-        if study.get("state") != "finished":
+        is_mine = (study.get("method") == STOCK) == (flags.search == STOCK)
+        if is_mine and study.get("state") != "finished":
             found.append((str(study.get("started_utc")), file.parent))
     if not found:
         raise ConfigError(f"--resume: no unfinished study {name}* under {output}/; say which with --name")

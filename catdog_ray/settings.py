@@ -20,6 +20,10 @@ class UserError(Exception):
     """Something the user must change; its text is the one line that the command prints (exit code 2)."""
 
 
+class RunFailed(Exception):
+    """The command ran and did not reach its end; its text is the one line that is printed (exit code 1)."""
+
+
 class ConfigError(UserError):
     """A setting is missing, unknown, of the wrong type or out of its range."""
 
@@ -153,7 +157,11 @@ OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")
 """Settings of the model that a space may search too."""
 
 
-METHODS = ("tpe", "random")
+METHODS = ("tpe", "random", "keras-tuner")
+"""Methods of search that propose for trials on Ray: Optuna's TPE, random search, Keras Tuner's Bayesian oracle."""
+
+STOCK = "keras-tuner-stock"
+"""The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
 
 
 def smallest_side(image_size: int, *, padding: str, kernel: int, layers: int) -> int:
@@ -185,7 +193,7 @@ def check(config: Config) -> None:
     _at_least("model.dense_layers", config.model.dense_layers, 0)
     _at_least("train.batch_size", config.train.batch_size, 1)
     _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
-    _one_of("search.method", search.method, METHODS)
+    _one_of("search.method", search.method, (*METHODS, STOCK))
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
         _at_least(f"search.{name}", getattr(search, name), 1)
     _at_least("search.reduction_factor", search.reduction_factor, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -13,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import cluster, data, retraining, search
+from catdog_ray import cluster, data, retraining, search, stock
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
-from catdog_ray.settings import Config
+from catdog_ray.settings import STOCK, Config
 
 OnProgress = Callable[[Progress], None]
 
@@ -40,22 +41,31 @@ def run(
     """
     splits = data.load(config.data, on_progress=on_data)
     with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
-        with cluster.connect(config.cluster) as running_on:
-            describe(nodes=list(running_on.nodes))
-            if on_cluster is not None:
-                on_cluster(running_on)
-            if with_search:
-                search.run(
-                    study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
-                )
-            wants_best = "best" in config.retrain.configurations
-            # Without a best trial the command fails; retraining the baseline first would only make it late.
-            if config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None):
-                chosen = retraining.candidates(config, study.trials.read(), top=top)
-                retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
+        if with_search and config.search.method == STOCK:
+            describe(nodes=[cluster.node_facts(os.cpu_count() or 1, 0)])
+            stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
+            with_search = False
+        if with_search or _can_retrain(study, config):
+            with cluster.connect(config.cluster) as running_on:
+                describe(nodes=list(running_on.nodes))
+                if on_cluster is not None:
+                    on_cluster(running_on)
+                if with_search:
+                    search.run(
+                        study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
+                    )
+                if _can_retrain(study, config):
+                    chosen = retraining.candidates(config, study.trials.read(), top=top)
+                    retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
         # Checkpoints served to resume; nothing is left to resume.
         shutil.rmtree(study.path / "ray", ignore_errors=True)
     return splits
+
+
+def _can_retrain(study: StudyDirectory, config: Config) -> bool:
+    """Without a best trial the command fails; retraining the baseline first would only make it late."""
+    wants_best = "best" in config.retrain.configurations
+    return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
 
 
 @contextmanager

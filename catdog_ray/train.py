@@ -6,7 +6,7 @@ import io
 import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,13 @@ def fit(
     seed: int,
     on_epoch: OnEpoch | None = None,
     resume_from: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train for `epochs` in all and return the model; `on_epoch(row, model)` is called after each epoch.
 
     With `resume_from` (a file written by `save_checkpoint`) it goes on after that checkpoint's epoch and gives the
-    rows that an uninterrupted run gives. Raises Diverged as soon as the loss is not finite.
+    rows that an uninterrupted run gives. `callbacks` are those of another library; they run after `on_epoch`. Raises
+    Diverged as soon as the loss is not finite.
     """
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(seed)
@@ -83,7 +85,7 @@ def fit(
             epochs=epochs,
             shuffle=False,
             validation_data=RescaledBatches(selection),
-            callbacks=[_Reporter(seed, on_epoch)],
+            callbacks=[_Reporter(seed, on_epoch), *callbacks],
             verbose=0,
         )
     return network

@@ -56,6 +56,7 @@ HOUSE = {
     "processes": Room(1),
     "records": Room(1),
     "ledger": Room(2),
+    "recorder": Room(3),
     "data": Room(2, "numpy"),
     "command": Room(3),
     "backend": Room(3, inside_functions="keras tensorflow torch"),
@@ -66,7 +67,9 @@ HOUSE = {
     "trial": Room(5, "ray", inside_functions="keras backend model train"),
     "searchers": Room(6, "numpy ray optuna"),
     "past": Room(6, "ray"),
+    "oracle": Room(6, "numpy ray", inside_functions="keras_tuner"),
     "search": Room(7, "ray"),
+    "stock": Room(7, inside_functions="keras keras_tuner backend model train"),
     "retraining": Room(8, "ray"),
     "study": Room(9),
     "compare": Room(9, "numpy scipy"),
@@ -74,11 +77,12 @@ HOUSE = {
     "live": Room(10, "rich"),
     "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
     "tune": Room(12, inside_functions="show"),
+    "baseline": Room(12, inside_functions="show"),
     "retrain": Room(12, inside_functions="show"),
 }
 """The plan. Imports only go down the floors; rooms on one floor do not know each other."""
 
-COMMANDS = ("tune", "retrain")
+COMMANDS = ("tune", "baseline", "retrain")
 DRIVER = ("search", "retraining", "cluster", "trial", "searchers", "past", "study", "show")
 ON_WORKERS_ONLY = {"tensorflow", "keras", "torch", "jax", "keras_tuner"}
 
