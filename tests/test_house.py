@@ -56,6 +56,7 @@ HOUSE = {
     "processes": Room(1),
     "records": Room(1),
     "ledger": Room(2),
+    "warp": Room(2, "numpy keras", inside_functions="tensorflow jax"),
     "data": Room(2, "numpy"),
     "command": Room(3),
     "backend": Room(3, inside_functions="keras tensorflow torch"),
