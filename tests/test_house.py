@@ -54,6 +54,7 @@ HOUSE = {
     "sources": Room(1, "numpy PIL"),
     "environment": Room(1),
     "processes": Room(1),
+    "provenance": Room(1),
     "records": Room(1),
     "ledger": Room(2),
     "warp": Room(2, "numpy keras", inside_functions="tensorflow jax"),
