@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import environment, processes
+from catdog_ray import environment, processes, provenance
 from catdog_ray.settings import ClusterSettings, UserError
 
 _OBJECT_STORE_BYTES = 2 * 2**30
@@ -209,22 +207,8 @@ def _describe_nodes() -> tuple[dict[str, Any], ...]:
 
 
 def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
-    """What kind of machine this is, without its name."""
-    processor, memory = platform.machine(), 0
-    cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-    if cpuinfo.exists():
-        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        processor = models[0].partition(":")[2].strip() if models else processor
-    if meminfo.exists():
-        memory = int(meminfo.read_text().split("MemTotal:")[1].split()[0]) * 1024
-    return {
-        "cpu_model": processor,
-        "cores": os.cpu_count(),
-        "memory_bytes": memory,
-        "ray_cpus": cpus,
-        "ray_gpus": gpus,
-        "python": platform.python_version(),
-    }
+    """What kind of machine a node is, without its name, and what Ray has of it."""
+    return {**provenance.machine(), "ray_cpus": cpus, "ray_gpus": gpus}
 
 
 def _require_reachable(address: str) -> None:

@@ -164,6 +164,10 @@ STOCK = "keras-tuner-stock"
 """The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
 
 
+KERNELS = ("fused", "imagedatagenerator")
+"""What may move the pixels: one resampling of the whole batch, or Keras' own of every image (the reference)."""
+
+
 def smallest_side(image_size: int, *, padding: str, kernel: int, layers: int) -> int:
     """Pixels per side after `layers` blocks of a convolution and a 2 x 2 pool (0 or less: none left)."""
     side = image_size
@@ -187,7 +191,7 @@ def check(config: Config) -> None:
     _between("data.max_bad_share", data.max_bad_share, 0.0, 1.0)
     _between("augment.rotation_range", augment.rotation_range, 0.0, 180.0)
     _between("augment.zoom_range", augment.zoom_range, 0.0, 0.99)
-    _one_of("augment.kernel", augment.kernel, ("imagedatagenerator",))
+    _one_of("augment.kernel", augment.kernel, KERNELS)
     _one_of("model.padding", config.model.padding, ("same", "valid"))
     _at_least("model.conv_layers", config.model.conv_layers, 1)
     _at_least("model.dense_layers", config.model.dense_layers, 0)

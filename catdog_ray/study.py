@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +14,11 @@ from typing import Any
 from catdog_ray import cluster, data, retraining, search, stock
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
+from catdog_ray.provenance import commit, versions
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
 from catdog_ray.settings import STOCK, Config
 
 OnProgress = Callable[[Progress], None]
-
-_VERSIONS = ("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy")
 
 
 def run(
@@ -126,31 +122,3 @@ def _places(config: Config) -> dict[str, Any]:
         if name != "cluster.address" and value not in (None, data.DRAWN) and "://" not in value:
             found[name] = str(Path(value).expanduser().resolve())
     return found
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what results depend on; importing nothing."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """The commit of this checkout, with `+changes` where files differ from it; None outside a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-
-    def git(*arguments: str) -> str:
-        result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-        return result.stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "catdog_ray", "configs", "scripts")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import cluster, ledger, study
+    from catdog_ray import ledger, provenance
 
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> None:
         "command": f"python scripts/measure_drawn.py --size {flags.size} --train {flags.train} --test {flags.test} "
         f"--epochs {flags.epochs} --seeds {flags.seeds} --threads {flags.threads}",
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": study.commit(),
-        "versions": study.versions(),
-        "machine": cluster.node_facts(flags.threads, 0),
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "machine": {**provenance.machine(), "threads": flags.threads},
         "good_configuration": GOOD,
         "per_seed": per_seed,
         "figures": rows,

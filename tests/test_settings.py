@@ -134,7 +134,7 @@ def test_methods_and_kernels_are_named_when_another_is_asked_for() -> None:
     assert text.startswith("search.method must be one of tpe, random")
     assert text.endswith(", got 'tep'; did you mean 'tpe'?")
     text = message(augment__kernel="opencv")
-    assert text.startswith("augment.kernel must be one of imagedatagenerator")
+    assert text.startswith("augment.kernel must be one of fused, imagedatagenerator")
     assert text.endswith(", got 'opencv'")
     text = message(search__start_from=["baseline", "bestline"])
     assert text == "search.start_from must be one of baseline, got 'bestline'; did you mean 'baseline'?"
