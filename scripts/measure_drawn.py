@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.settings import RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     ledger.replace_file(flags.output, ledger.to_json(facts, indent=2) + "\n")
     if not all(row["holds"] for row in rows):
-        raise command.CommandFailed("a figure is not what it must be")
+        raise RunFailed("a figure is not what it must be")
 
 
 def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:
