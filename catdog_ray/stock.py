@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catdog_ray import config as configuration
 from catdog_ray import oracle, processes
 from catdog_ray.data import Images
 from catdog_ray.ledger import StudyDirectory
@@ -27,14 +29,16 @@ from catdog_ray.space import HyperParameters, starting_points
 if TYPE_CHECKING:
     import keras
 
+_LOG = "stderr.txt"
+
 Send = Callable[[tuple[Any, ...]], None]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the child needs: what is asked, what earlier sessions left, and where Keras Tuner may write."""
+    """What the child needs: the config as a dictionary, what earlier sessions left, where Keras Tuner may write."""
 
-    config: Config
+    config: dict[str, Any]
     train: Images
     selection: Images
     ended: list[TrialRow]
@@ -81,7 +85,7 @@ def run(
         ended.sort(key=lambda row: row.trial)
         project = study.path / "keras-tuner"
         try:
-            _watch(_Work(config, train, selection, ended, begun, project), recorder)
+            _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder)
         finally:
             shutil.rmtree(project, ignore_errors=True)
     return sorted(study.trials.read(), key=lambda row: row.trial)
@@ -102,9 +106,8 @@ def _watch(work: _Work, recorder: SearchRecorder) -> None:
                 kind, *content = receiver.recv()
             except EOFError:
                 child.join()
-                raise RunFailed(
-                    f"Keras Tuner's process ended early (exit code {child.exitcode}); --resume goes on from the rows"
-                ) from None
+                last = _last_line(work.project / _LOG) or f"exit code {child.exitcode}"
+                raise RunFailed(f"Keras Tuner's process ended early ({last}); --resume goes on from the rows") from None
             if kind == "finished":
                 return
             if kind == "failed":
@@ -118,6 +121,10 @@ def _watch(work: _Work, recorder: SearchRecorder) -> None:
 
 def _search(work: _Work, sender: Connection) -> None:
     """In the child: the real tuner, as the brief ran it."""
+    work.project.mkdir(parents=True, exist_ok=True)
+    # TensorFlow greets on standard error whatever it is told, which would tear the live view.
+    with (work.project / _LOG).open("w") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
     try:
         _tuner(work, sender.send).search()
     except BrokenPipeError:
@@ -127,6 +134,11 @@ def _search(work: _Work, sender: Connection) -> None:
         sender.send(("failed", (str(error).strip().splitlines() or [type(error).__name__])[-1]))
     else:
         sender.send(("finished",))
+
+
+def _last_line(log: Path) -> str | None:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else None
 
 
 def _tuner(work: _Work, send: Send) -> Any:
@@ -140,7 +152,8 @@ def _tuner(work: _Work, send: Send) -> Any:
     from catdog_ray import model
     from catdog_ray.train import Diverged, FitSettings, fit
 
-    config, space = work.config, work.config.space
+    config = configuration.from_dict(work.config)
+    space = config.space
 
     class Network(keras_tuner.HyperModel):  # type: ignore[misc]
         """The network of every method, over the same space and with the same `fit`."""
@@ -171,7 +184,7 @@ def _tuner(work: _Work, send: Send) -> Any:
     class Recorded(keras_tuner.BayesianOptimization):  # type: ignore[misc]
         """Says what it does, and first runs what is planned."""
 
-        planned = _planned(work)
+        planned = _planned(work, config)
         parameters: dict[str, Any]
 
         def pre_create_trial(self) -> None:
@@ -217,9 +230,8 @@ def _tuner(work: _Work, send: Send) -> Any:
     return tuner
 
 
-def _planned(work: _Work) -> list[HyperParameters]:
+def _planned(work: _Work, config: Config) -> list[HyperParameters]:
     """The trial that was cut, then the starting points that never began."""
-    config = work.config
     starts = starting_points(config.search.start_from, config.space, baseline=config.baseline)
     begun = [] if work.begun is None else [work.begun]
     return begun + starts[len(work.ended) + len(begun) :]
