@@ -75,6 +75,7 @@ HOUSE = {
     "retraining": Room(8, "ray"),
     "study": Room(9),
     "compare": Room(9, "numpy scipy"),
+    "simulate": Room(9, "numpy"),
     "plots": Room(10, "matplotlib"),
     "live": Room(10, "rich"),
     "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
