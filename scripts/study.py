@@ -70,11 +70,22 @@ def main(arguments: Sequence[str]) -> None:
         print(f"{state:12}  {shlex.join(['python', *words])}", flush=True)
         if flags.list or state == "finished":
             continue
-        code = subprocess.run([sys.executable, *words]).returncode
+        code = finish([sys.executable, *words])
         if code == command.INTERRUPTED:
             raise KeyboardInterrupt
         if code:
             raise RunFailed(f"{run.name} ended with exit code {code}; the same command goes on after it is mended")
+
+
+def finish(words: Sequence[str]) -> int:
+    """Run a command to its end and return its exit code; an interruption is passed on, and waited for."""
+    process = subprocess.Popen(words)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def state_of(run: Run, output: Path) -> str:
