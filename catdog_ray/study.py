@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import cluster, data, retraining, search
+from catdog_ray import cluster, data, preflight, retraining, search
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
@@ -42,6 +42,7 @@ def run(
     with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
         with cluster.connect(config.cluster) as running_on:
             describe(nodes=list(running_on.nodes))
+            preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
             if on_cluster is not None:
                 on_cluster(running_on)
             if with_search:

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import cluster, ledger, study
+    from catdog_ray import inspection, ledger, study
 
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": study.commit(),
         "versions": study.versions(),
-        "machine": cluster.node_facts(flags.threads, 0),
+        "machine": inspection.node_facts(flags.threads, 0),
         "good_configuration": GOOD,
         "per_seed": per_seed,
         "figures": rows,
