@@ -10,11 +10,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from catdog_ray.cluster_file import ClusterFile, Finding, Place
+from catdog_ray.cluster_file import OWN_PROVIDERS, ClusterFile, Finding, Place
 from catdog_ray.settings import UserError, nearest
 
 PROVIDER = {
-    "aws": """type region availability_zone cache_stopped_nodes use_internal_ips key_pair security_group
+    "aws": """type module region availability_zone cache_stopped_nodes use_internal_ips key_pair security_group
         aws_credentials cloudwatch disable_node_updaters""",
     "gcp": """type region availability_zone project_id cache_stopped_nodes use_internal_ips gcp_credentials
         disable_node_updaters""",
@@ -55,6 +55,11 @@ def check_provider(file: ClusterFile) -> Iterator[Finding]:
     """Unknown keys under `provider`; Ray accepts any."""
     known = PROVIDER.get(file.provider, "").split()
     if not known:
+        if file.provider == "external":
+            module = str(file.get("provider", "module", default=""))
+            text = f"provider.module: {module!r} is none of {', '.join(OWN_PROVIDERS)}{nearest(module, OWN_PROVIDERS)}"
+            yield Finding(file.at("provider", "module"), text)
+            return
         text = f"provider.type: {file.provider!r} is none of {', '.join(PROVIDER)}"
         yield Finding(file.at("provider", "type"), text + nearest(file.provider, PROVIDER))
         return

@@ -115,11 +115,12 @@ def run_trials(
     concurrent: int,
     storage_path: str,
     name_of: Callable[[Mapping[str, Any]], str],
+    stop: Any = None,
 ) -> None:
     """Run `count` trials of `function(parameters, **arguments)`, `concurrent` at once; returns when all ended.
 
     `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
-    Raises KeyboardInterrupt if interrupted.
+    `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted.
     """
     from ray import tune
 
@@ -151,6 +152,7 @@ def run_trials(
             name="trials",
             storage_path=storage_path,
             callbacks=[callback],
+            stop=stop,
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,

@@ -15,6 +15,10 @@ Place = tuple[str | int, ...]
 """The way to a value: `("available_node_types", "head", "resources", "CPU")`."""
 
 
+OWN_PROVIDERS = {"catdog_ray.spot.SpotThenOnDemand": "aws"}
+"""What `provider.module` may name, and which of Ray's providers it is made from."""
+
+
 class ClusterFileError(UserError):
     """The file cannot be read as a mapping in YAML."""
 
@@ -38,8 +42,9 @@ class ClusterFile:
 
     @property
     def provider(self) -> str:
-        """`aws`, `gcp`, `local`, ...; empty where the file does not say."""
-        return str(self.get("provider", "type", default=""))
+        """`aws`, `gcp`, `local`, ...; empty where the file does not say. Our own counts as the one it extends."""
+        named = str(self.get("provider", "type", default=""))
+        return OWN_PROVIDERS.get(self.get("provider", "module"), named) if named == "external" else named
 
     def get(self, *place: str | int, default: Any = None) -> Any:
         """The value at a place, or `default` where there is none."""

@@ -9,9 +9,12 @@ import contextlib
 import copy
 import io
 import itertools
+import json
+import logging
 import platform
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from catdog_ray import cloud_keys
 from catdog_ray.cluster_file import ClusterFile, Finding, Place
@@ -53,6 +56,9 @@ def _rays_own(file: ClusterFile) -> Iterator[Finding]:
         yield Finding(1, "cluster_name and provider.type must be given")
         return
     said = io.StringIO()
+    log = logging.getLogger("ray.autoscaler")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of fields that Ray itself has put in
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             validate_config(prepare_config(copy.deepcopy(file.values)))
@@ -64,6 +70,18 @@ def _rays_own(file: ClusterFile) -> Iterator[Finding]:
         text = f"Ray: {type(error).__name__}: {error}"
         place = next((name for name in ("head_node_type", "max_workers", "docker") if name in str(error)), "provider")
         yield Finding(file.at(place), text)
+    finally:
+        log.setLevel(level)
+
+
+def _check_keys(file: ClusterFile) -> Iterator[Finding]:
+    """A misspelled key of the whole file; Ray complains of what is missing then, not of what is there."""
+    import ray.autoscaler
+
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text(encoding="utf-8"))
+    for key in file.values:
+        if key not in schema["properties"]:
+            yield Finding(file.at(key), f"{key}: unknown to Ray{nearest(key, schema['properties'])}")
 
 
 def _schema_finding(file: ClusterFile, error: object) -> Finding:
@@ -272,6 +290,7 @@ def _check_cost(file: ClusterFile) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
+    _check_keys,
     cloud_keys.check_provider,
     cloud_keys.check_node_configs,
     _check_counts,

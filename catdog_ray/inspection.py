@@ -1,6 +1,7 @@
 """What a node says about itself, for `cluster` and `preflight`.
 
-It is sent whole, so that it runs where this package is missing: nothing but the standard library is imported at the top, and nothing of this package anywhere.
+It is sent whole, so that it runs where this package is missing: only the standard library is imported at the top,
+and nothing of this package anywhere.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ray.tune import Callback
 
 from catdog_ray import cluster, trial
+from catdog_ray.budget import TimeBudget
 from catdog_ray.data import Images
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.past import Past, trial_row
@@ -46,6 +48,7 @@ def run(
 ) -> list[TrialRow]:
     """Search until `config.search.num_samples` trials have ended, going on from the study's rows; returns all trials.
 
+    With `config.search.time_budget_s` it may end before; what runs then counts as stopped, with what it has.
     There is no argument for the test split. Raises KeyboardInterrupt if interrupted; the rows are then on the disk.
     """
     settings = config.search
@@ -60,7 +63,8 @@ def run(
     open_numbers = [number for number in range(settings.num_samples) if number not in taken]
     recorder = _Recorder(study, config, past, finished, on_progress)
     remaining = len(planned) + len(open_numbers)
-    if remaining:
+    left_s = math.inf if settings.time_budget_s is None else settings.time_budget_s - past.elapsed_s
+    if remaining and left_s > 0:
         cluster.run_trials(
             trial.run_trial,
             arguments={
@@ -84,7 +88,9 @@ def run(
             concurrent=min(running_on.slots, remaining),
             storage_path=cluster.storage(config.cluster, study.path),
             name_of=trial_name,
+            stop=TimeBudget(left_s) if math.isfinite(left_s) else None,
         )
+        recorder.end_running()
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 
@@ -146,6 +152,12 @@ class _Recorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._end(trial.config, cluster.failure_reason(trial))
+
+    def end_running(self) -> None:
+        """What the time budget cut in the middle of an epoch; a trial without any epoch leaves no row."""
+        for number in sorted(self._running):
+            if self._epochs.get(number):
+                self._end({"number": number}, None)
 
     def _end(self, parameters: Mapping[str, Any], failure: str | None) -> None:
         number = parameters["number"]

@@ -118,9 +118,7 @@ class World:
             text = text.replace(placeholder, value)
         path = self.work / "filled.yaml"
         path.write_text(text, encoding="utf-8")
-        self.report["check"] = run(
-            self.python, "scripts/check_cluster.py", str(path), check=False
-        )
+        self.report["check"] = run(self.python, "scripts/check_cluster.py", str(path), check=False)
         config = yaml.safe_load(text)
         config["setup_commands"] = []
         for key, flags in (("head", ""), ("worker", " --num-cpus=1")):
@@ -224,7 +222,7 @@ class World:
 
 def _network(pid: int) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None
 

@@ -1,4 +1,4 @@
-"""Machines made of Linux namespaces: a world of its own with a laptop and hosts, which ends as one with its first process.
+"""Machines made of Linux namespaces: a world of its own, which ends as one with its first process.
 
 `ray stop` kills every Ray process it can see, and Ray's state lies in /tmp, /dev/shm and the home folder: a test that
 calls it (as `ray up` does) runs in a world, never beside other people's Rays.

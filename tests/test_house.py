@@ -68,10 +68,13 @@ HOUSE = {
     "capacity": Room(2, "yaml"),
     "inspection": Room(0, inside_functions="pyarrow"),
     "cluster": Room(4, inside_functions="ray pyarrow"),
+    "metrics": Room(0, inside_functions="ray"),
+    "spot": Room(0, "ray"),
     "preflight": Room(5, inside_functions="ray pyarrow"),
     "trial": Room(5, "ray", inside_functions="keras backend model train"),
     "searchers": Room(6, "numpy ray optuna"),
     "past": Room(6, "ray"),
+    "budget": Room(6, "ray"),
     "search": Room(7, "ray"),
     "retraining": Room(8, "ray"),
     "study": Room(9),
@@ -79,7 +82,8 @@ HOUSE = {
     "plots": Room(10, "matplotlib"),
     "live": Room(10, "rich"),
     "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
-    "tune": Room(12, inside_functions="show"),
+    "estimate": Room(11),
+    "tune": Room(12, inside_functions="show estimate"),
     "retrain": Room(12, inside_functions="show"),
 }
 """The plan. Imports only go down the floors; rooms on one floor do not know each other."""
