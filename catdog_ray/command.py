@@ -21,7 +21,7 @@ from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, 
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
+_MAY_CHANGE = ("search.num_samples", "search.time_budget_s", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
@@ -89,6 +89,9 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
         action=argparse.BooleanOptionalAction,
         help="retrain what was found, or with --no-retrain search only (retrain.enabled)",
     )
+    add(
+        "--time-budget", metavar="TIME", help="end the search after 90s, 45m or 8h; then retrain (search.time_budget_s)"
+    )
     add("--address", metavar="ADDRESS", help="'local', 'auto' to join a running Ray, or host:port (cluster.address)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, dotted; may be repeated")
     return parser
@@ -105,9 +108,18 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
         "search.method": flags.search,
         "cluster.address": flags.address,
         "retrain.enabled": flags.retrain,
+        "search.time_budget_s": None if flags.time_budget is None else seconds_of(flags.time_budget),
     }
     overrides = {key: value for key, value in named.items() if value is not None}
     return {**overrides, **assignments(flags.set, overrides)}
+
+
+def seconds_of(text: str) -> float:
+    """A time such as `90s`, `45m`, `1.5h` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None:
+        raise ConfigError(f"--time-budget must be a number with s, m or h, such as 90s, 45m or 8h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def assignments(texts: Sequence[str], taken: Mapping[str, Any]) -> dict[str, Any]:

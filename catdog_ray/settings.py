@@ -101,6 +101,7 @@ class SearchSettings:
     scoring_window: int
     startup_trials: int
     start_from: tuple[str, ...]
+    time_budget_s: float | None
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"search.grace_epochs must be at most search.max_epochs ({search.max_epochs}), got {search.grace_epochs}"
         )
+    if search.time_budget_s is not None and search.time_budget_s <= 0:
+        raise ConfigError(f"search.time_budget_s must be above 0 or null, got {search.time_budget_s!r}")
     for name in search.start_from:
         _one_of("search.start_from", name, ("baseline",))
     _at_least("retrain.seeds", retrain.seeds, 1)

@@ -5,6 +5,7 @@ That process is a child, so that Keras stays out of the driver as it does for Ra
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -80,19 +81,22 @@ def run(
         elapsed_s=max(elapsed, default=0.0),
         on_progress=on_progress,
     )
-    if len(ended) < config.search.num_samples:
+    budget_s = config.search.time_budget_s
+    left_s = None if budget_s is None else budget_s - max(elapsed, default=0.0)
+    if len(ended) < config.search.num_samples and (left_s is None or left_s > 0):
         begun = None if cut is None else HyperParameters.of({name: cut[name] for name in config.space})
         ended.sort(key=lambda row: row.trial)
         project = study.path / "keras-tuner"
         try:
-            _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder)
+            _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder, left_s=left_s)
         finally:
             shutil.rmtree(project, ignore_errors=True)
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 
-def _watch(work: _Work, recorder: SearchRecorder) -> None:
-    """Run the child and record what it sends."""
+def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> None:
+    """Run the child and record what it sends, until it has finished or `left_s` seconds have passed."""
+    end = math.inf if left_s is None else time.monotonic() + left_s
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_search, args=(work, sender), name="keras-tuner", daemon=True)
@@ -102,6 +106,9 @@ def _watch(work: _Work, recorder: SearchRecorder) -> None:
     sender.close()
     try:
         while True:
+            if not receiver.poll(None if end == math.inf else max(0.0, end - time.monotonic())):
+                recorder.end_running()
+                return
             try:
                 kind, *content = receiver.recv()
             except EOFError:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import cluster, data, retraining, search, stock
+from catdog_ray import cluster, data, inspection, preflight, retraining, search, stock
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, versions
@@ -38,12 +38,13 @@ def run(
     splits = data.load(config.data, on_progress=on_data)
     with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
         if with_search and config.search.method == STOCK:
-            describe(nodes=[cluster.node_facts(os.cpu_count() or 1, 0)])
+            describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
             stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
             with_search = False
         if with_search or _can_retrain(study, config):
             with cluster.connect(config.cluster) as running_on:
                 describe(nodes=list(running_on.nodes))
+                preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
                 if on_cluster is not None:
                     on_cluster(running_on)
                 if with_search:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from catdog_ray import metrics
 from catdog_ray.data import Images
 from catdog_ray.records import EpochRow, objective
 from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
@@ -120,6 +121,7 @@ class _Course:
         self._keep_model = keep_model
         self._accuracies: list[float] = []
         self._last: Report = {}
+        self._images = 0
 
     def fit(
         self,
@@ -137,6 +139,7 @@ class _Course:
         from catdog_ray.train import Diverged, FitSettings, fit
 
         hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])
+        self._images = len(train.labels)
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             resume_from = self._fetch_checkpoint(Path(folder))
             try:
@@ -167,6 +170,12 @@ class _Course:
             "failure": None,
         }
         self._last = report
+        metrics.publish(
+            tune.get_context().get_trial_name(),
+            epoch=row.epoch,
+            objective=report.get("objective", row.selection_accuracy),
+            images_per_second=self._images / max(row.seconds, 1e-9),
+        )
         report = {**report, **(self._extra(row, network) if self._extra else {})}
         if row.epoch % self._checkpoint_epochs and row.epoch not in self._always_save:
             tune.report(report)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import ledger, provenance
+    from catdog_ray import inspection, ledger, provenance
 
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
-        "machine": {**provenance.machine(), "threads": flags.threads},
+        "machine": {**inspection.machine(), "threads": flags.threads},
         "good_configuration": GOOD,
         "per_seed": per_seed,
         "figures": rows,
