@@ -113,8 +113,11 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> No
                 kind, *content = receiver.recv()
             except EOFError:
                 child.join()
-                last = _last_line(work.project / _LOG) or f"exit code {child.exitcode}"
-                raise RunFailed(f"Keras Tuner's process ended early ({last}); --resume goes on from the rows") from None
+                last = _last_line(work.project / _LOG)
+                raise RunFailed(
+                    f"Keras Tuner's process ended early (exit code {child.exitcode}, last words {last!r}); "
+                    "--resume goes on from the rows"
+                ) from None
             if kind == "finished":
                 return
             if kind == "failed":
