@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
+from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
 
 
 def load(
@@ -152,6 +152,9 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return types.MappingProxyType({k: _range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
     if kind == Mapping[str, Value]:
         return types.MappingProxyType({k: _value(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
+    if kind == Mapping[str, Archive]:
+        found = _mapping(value, where).items()
+        return types.MappingProxyType({k: _section(Archive, v, f"{where}.{k}") for k, v in found})
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} must be a list, got {value!r}")

@@ -24,6 +24,10 @@ class ConfigError(UserError):
     """A setting is missing, unknown, of the wrong type or out of its range."""
 
 
+class DataError(UserError):
+    """The data set is missing, unreadable or of the wrong layout."""
+
+
 @dataclass(frozen=True)
 class FloatRange:
     """A continuous hyperparameter in [low, high], searched on a linear or a logarithmic scale."""
@@ -44,11 +48,22 @@ Range = FloatRange | Choice
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A published zip archive; null where its size or sha256 is not known and so not checked."""
+
+    url: str
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class DataSettings:
-    """Where the images come from and how they are split."""
+    """Where the images come from and how they are split. `published` are archives that `source` may name."""
 
     source: str
+    published: Mapping[str, Archive]
     image_size: int
+    test_share: float
     selection_share: float
     split_seed: int
     max_bad_share: float
@@ -176,6 +191,8 @@ def check(config: Config) -> None:
     _at_least("data.drawn_train", data.drawn_train, 20)
     _at_least("data.drawn_test", data.drawn_test, 10)
     _between("data.selection_share", data.selection_share, 0.01, 0.9)
+    _between("data.test_share", data.test_share, 0.01, 0.9)
+    _check_published(data.published)
     _between("data.max_bad_share", data.max_bad_share, 0.0, 1.0)
     _between("augment.rotation_range", augment.rotation_range, 0.0, 180.0)
     _between("augment.zoom_range", augment.zoom_range, 0.0, 0.99)
@@ -234,6 +251,18 @@ def _check_names(config: Config) -> None:
     ):
         if not text or "\0" in text or not text.isprintable():
             raise ConfigError(f"{where} must not be empty, got {text!r}")
+
+
+def _check_published(published: Mapping[str, Archive]) -> None:
+    for name, archive in published.items():
+        where = f"data.published.{name}"
+        if not archive.url.startswith(("https://", "http://")) or not archive.url.isprintable():
+            raise ConfigError(f"{where}.url must begin with https:// or http://, got {archive.url!r}")
+        if archive.bytes is not None:
+            _at_least(f"{where}.bytes", archive.bytes, 1)
+        digest = archive.sha256
+        if digest is not None and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
+            raise ConfigError(f"{where}.sha256 must be 64 digits 0-9 and a-f, got {digest!r}")
 
 
 def _check_space(config: Config) -> None:

@@ -27,11 +27,13 @@ HEAVY = {
     "pandas",
     "pyarrow",
     "ray",
+    "requests",
     "rich",
     "scipy",
     "sklearn",
     "tensorflow",
     "torch",
+    "urllib3",
     "yaml",
 }
 
@@ -48,10 +50,16 @@ class Room:
 HOUSE = {
     "__init__": Room(0),
     "settings": Room(0),
+    "decoding": Room(0, "numpy PIL"),
     "config": Room(1, "yaml"),
     "space": Room(1),
     "drawn": Room(1, "numpy PIL"),
-    "sources": Room(1, "numpy PIL"),
+    "sources": Room(1, "numpy"),
+    "download": Room(1, "requests urllib3"),
+    "cache": Room(1, "numpy"),
+    "duplicates": Room(1, "numpy scipy"),
+    "scores": Room(1, "scipy"),
+    "pictures": Room(2),
     "environment": Room(1),
     "processes": Room(1),
     "records": Room(1),
@@ -61,7 +69,11 @@ HOUSE = {
     "backend": Room(3, inside_functions="keras tensorflow torch"),
     "augment": Room(3, "numpy keras tensorflow"),
     "model": Room(3, "keras"),
+    "model_file": Room(3, "keras"),
+    "export": Room(3, "keras numpy", inside_functions="tensorflow"),
+    "inspection": Room(3, "numpy"),
     "train": Room(4, "numpy keras"),
+    "prediction": Room(5, "numpy keras"),
     "cluster": Room(4, inside_functions="ray pyarrow"),
     "trial": Room(5, "ray", inside_functions="keras backend model train"),
     "searchers": Room(6, "numpy ray optuna"),
@@ -71,14 +83,19 @@ HOUSE = {
     "study": Room(9),
     "compare": Room(9, "numpy scipy"),
     "plots": Room(10, "matplotlib"),
+    "gallery": Room(10, "matplotlib numpy", inside_functions="augment"),
     "live": Room(10, "rich"),
+    "answers": Room(11, "rich", inside_functions="keras numpy backend export model_file prediction"),
+    "exploration": Room(11, "rich", inside_functions="backend"),
     "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
     "tune": Room(12, inside_functions="show"),
     "retrain": Room(12, inside_functions="show"),
+    "predict": Room(12, inside_functions="answers"),
+    "explore": Room(12, inside_functions="exploration"),
 }
 """The plan. Imports only go down the floors; rooms on one floor do not know each other."""
 
-COMMANDS = ("tune", "retrain")
+COMMANDS = ("tune", "retrain", "predict", "explore")
 DRIVER = ("search", "retraining", "cluster", "trial", "searchers", "past", "study", "show")
 ON_WORKERS_ONLY = {"tensorflow", "keras", "torch", "jax", "keras_tuner"}
 
@@ -232,13 +249,15 @@ def test_one_module_imports_the_generator() -> None:
 
 
 def test_errors_and_help_need_no_heavy_library() -> None:
-    assert {module: reached(module) for module in ("settings", "config", "ledger", "command", "tune", "retrain")} == {
+    assert {module: reached(module) for module in ("settings", "config", "ledger", "command", *COMMANDS)} == {
         "settings": set(),
         "config": {"yaml"},
         "ledger": set(),
         "command": {"yaml"},
         "tune": {"yaml"},
         "retrain": {"yaml"},
+        "predict": {"yaml"},
+        "explore": {"yaml"},
     }
 
 
