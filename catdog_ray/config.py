@@ -22,7 +22,8 @@ def load(
 
     Raises ConfigError naming the setting, what was expected and what came.
     """
-    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"))
+    own_network = (overrides or {}).get("model.builder") is not None
+    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"), own_network=own_network)
     for key, value in (overrides or {}).items():
         _assign(tree, key, value)
     return from_dict(tree)
@@ -79,8 +80,11 @@ def _find(path: str | Path) -> Path:
     raise ConfigError(f"--config: no file {str(path)!r}; shipped are {', '.join(names) or 'none'}")
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """One file, laid over the file named by its `extends` (relative to it), if any."""
+def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = False) -> dict[str, Any]:
+    """One file, laid over the file named by its `extends` (relative to it), if any.
+
+    Of a network of the user's own, `space` and `baseline` replace those below instead of adding to them.
+    """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -99,7 +103,12 @@ def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
     if not base.is_file():
         raise ConfigError(f"{path}: extends {parent!r}, but there is no such file beside it")
-    return _overlay(_read_yaml(base, (*seen, path.resolve())), tree)
+    model = tree.get("model")
+    own_network = own_network or (isinstance(model, dict) and model.get("builder") is not None)
+    merged = _overlay(_read_yaml(base, (*seen, path.resolve()), own_network=own_network), tree)
+    if own_network:
+        merged |= {name: tree[name] for name in ("space", "baseline") if name in tree}
+    return merged
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

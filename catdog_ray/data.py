@@ -155,6 +155,13 @@ def open_source(settings: DataSettings, *, on_download: Progress | None = None) 
     )
 
 
+def is_place(settings: DataSettings) -> bool:
+    """Whether `data.source` is a file or folder, not the drawn set, an address or the name of a published archive."""
+    source = settings.source
+    is_name = source == DRAWN or download.is_url(source) or source in settings.published
+    return not is_name or (source != DRAWN and Path(source).exists())
+
+
 def _archive(settings: DataSettings, archive: Archive, on_download: Progress | None) -> Source:
     """An archive by URL, from the cache where it was downloaded before."""
     folder = cache.folder_of(settings.cache_dir, "downloads")

@@ -29,7 +29,7 @@ def explore(config: Config, *, as_json: bool, figure: Path | None) -> None:
         gallery.require_writable(figure)
     console = Console(stderr=True) if as_json else make_console()
     with LiveView(console, config.data.source) as view:
-        found = inspection.inspect(config.data, on_progress=view.show_decoding)
+        found = inspection.inspect(config.data, on_progress=view.show_decoding, on_download=view.show_downloading)
     if as_json:
         print(to_json(found))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -57,9 +57,11 @@ class _Seen:
     pixels: np.ndarray
 
 
-def inspect(settings: DataSettings, *, on_progress: Callable[[int, int], None] | None = None) -> Inspection:
+def inspect(
+    settings: DataSettings, *, on_progress: data.Progress | None = None, on_download: data.Progress | None = None
+) -> Inspection:
     """Read every file of the data set once. Raises DataError as `data.load` does for a wrong place or layout."""
-    source = data.open_source(settings)
+    source = data.open_source(settings, on_download=on_download)
     items = source.items()
     seen: list[_Seen] = []
     skipped: list[tuple[str, str]] = []

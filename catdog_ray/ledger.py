@@ -161,9 +161,15 @@ def portable(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **config,
         "output": "results",
-        "data": {**config["data"], "source": Path(source).name or source, "cache_dir": "~/.cache/catdog_ray"},
+        "data": {**config["data"], "source": _portable_source(source), "cache_dir": "~/.cache/catdog_ray"},
         "cluster": {**config["cluster"], "address": "local", "storage_path": None},
     }
+
+
+def _portable_source(source: str) -> str:
+    """The name alone: not the folder it lies in, nor an address's query, which may hold a key."""
+    name = Path(source.partition("?")[0].partition("#")[0] if "://" in source else source).name
+    return name or source
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

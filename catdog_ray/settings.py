@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,11 +86,15 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is fixed about the network; a count that is also in `space` is taken from the trial."""
+    """What is fixed about the network; a count that is also in `space` is taken from the trial.
+
+    With a `builder` (`package.module:function`) the network is the user's own, and so is the space.
+    """
 
     padding: str
     conv_layers: int
     dense_layers: int
+    builder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,10 @@ OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")
 """Settings of the model that a space may search too."""
 
 
+BUILDER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""What `model.builder` looks like: `package.module:function`."""
+
+
 METHODS = ("tpe", "random")
 
 
@@ -234,7 +243,10 @@ def check(config: Config) -> None:
         _at_least("cluster.max_concurrent", cluster.max_concurrent, 1)
     _at_least("cluster.max_failures", cluster.max_failures, 0)
     _check_space(config)
-    _check_geometry(config)
+    if config.model.builder is None:
+        _check_geometry(config)
+    elif not BUILDER.fullmatch(config.model.builder):
+        raise ConfigError(f"model.builder must be package.module:function, got {config.model.builder!r}")
 
 
 def _check_names(config: Config) -> None:
@@ -266,6 +278,23 @@ def _check_published(published: Mapping[str, Archive]) -> None:
 
 
 def _check_space(config: Config) -> None:
+    if config.model.builder is None:
+        _check_own_names(config)
+    elif not config.space:
+        raise ConfigError("space must name at least one hyperparameter of model.builder")
+    if set(config.baseline) != set(config.space):
+        odd = sorted(set(config.baseline) ^ set(config.space))
+        raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
+    for name, found in config.space.items():
+        if config.model.builder is None or name in HYPERPARAMETERS:
+            _check_hyperparameter(name, found)
+        value = config.baseline[name]
+        if not contains(found, value):
+            raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
+
+
+def _check_own_names(config: Config) -> None:
+    """The space of the built-in network: the five, and what else it can be searched in."""
     allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS)
     for name in config.space:
         if name not in allowed:
@@ -273,14 +302,6 @@ def _check_space(config: Config) -> None:
     for name in HYPERPARAMETERS:
         if name not in config.space:
             raise ConfigError(f"space.{name}: missing; to fix it, give one choice: {{choices: [VALUE]}}")
-    if set(config.baseline) != set(config.space):
-        odd = sorted(set(config.baseline) ^ set(config.space))
-        raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
-    for name, found in config.space.items():
-        _check_hyperparameter(name, found)
-        value = config.baseline[name]
-        if not contains(found, value):
-            raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
 
 
 def contains(found: Range, value: Value) -> bool:
