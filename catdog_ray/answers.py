@@ -16,12 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catdog_ray.decoding import printable
 from catdog_ray.ledger import RecordError, StudyDirectory
 from catdog_ray.live import make_console, percent
 from catdog_ray.pictures import find
 from catdog_ray.scores import Score, score
-from catdog_ray.settings import UserError
+from catdog_ray.settings import UserError, printable
 
 if TYPE_CHECKING:
     import keras

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from catdog_ray import cache, download, drawn
-from catdog_ray.decoding import Unreadable, decode, decoders, encode, printable
-from catdog_ray.settings import Archive, DataError, DataSettings, nearest
+from catdog_ray.decoding import Unreadable, decode, decoders, encode
+from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable
 from catdog_ray.sources import SPLITS, FolderReader, Reader, ZipReader, find_layout
 
 Progress = Callable[[int, int], None]

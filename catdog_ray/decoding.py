@@ -45,8 +45,8 @@ def decode(content: bytes, image_size: int) -> np.ndarray:
             image.draft("RGB", (2 * image_size, 2 * image_size))
             is_large = image.width * image.height > _LARGE_PIXELS
             with _LARGE_AT_ONCE if is_large else nullcontext():
-                upright = _to_rgb(ImageOps.exif_transpose(image))
-                return np.asarray(upright.resize((image_size, image_size), Image.Resampling.BILINEAR))
+                ImageOps.exif_transpose(image, in_place=True)
+                return np.asarray(_to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR))
     except Unreadable:
         raise
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
@@ -85,20 +85,14 @@ def decoders() -> Iterator[ThreadPoolExecutor]:
             threads.shutdown(cancel_futures=True)
 
 
-def printable(text: str) -> str:
-    r"""The text with everything a terminal would obey, and bytes that are no UTF-8, as escapes such as `\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def reason(error: BaseException) -> str:
     """The first line of an error's text, or its name."""
     lines = str(error).strip().splitlines()
     # Pillow says this of every file that it does not know, with the address of our buffer.
     if lines and lines[0].startswith("cannot identify image file"):
         return "no picture, or of no known format"
-    return printable(lines[0][:200]) if lines else type(error).__name__
+    # As Python spells it: what a terminal would obey is escaped.
+    return repr(lines[0][:200])[1:-1] if lines else type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from catdog_ray.decoding import Unreadable, printable
-from catdog_ray.settings import DataError
+from catdog_ray.decoding import Unreadable
+from catdog_ray.settings import DataError, printable
 from catdog_ray.sources import (
     FolderReader,
     Reader,

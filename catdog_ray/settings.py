@@ -17,8 +17,26 @@ Value = int | float | str
 """What a hyperparameter may be."""
 
 
+def printable(text: str) -> str:
+    r"""The text with everything a terminal would obey, and bytes that are no UTF-8, as escapes such as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_LONGEST_TEXT = 1500
+
+
 class UserError(Exception):
-    """Something the user must change; its text is the one line that the command prints (exit code 2)."""
+    """Something the user must change; its text is the one line that the command prints (exit code 2).
+
+    Whatever a file or a flag put into the text: it is one line, of bounded length, that no terminal obeys.
+    """
+
+    def __init__(self, text: str) -> None:
+        line = printable(text)
+        half = _LONGEST_TEXT // 2
+        super().__init__(line if len(line) <= _LONGEST_TEXT else f"{line[:half]} ... {line[-half:]}")
 
 
 class ConfigError(UserError):

@@ -19,8 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
-from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable, decode, printable
-from catdog_ray.settings import DataError
+from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable, decode
+from catdog_ray.settings import DataError, printable
 
 __all__ = [
     "SPLITS",
