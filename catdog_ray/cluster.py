@@ -160,6 +160,14 @@ def run_trials(
     ).fit()
 
 
+def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
+    """Run one function on a worker with a trial's resources and return what it returns."""
+    import ray
+
+    remote = ray.remote(num_cpus=settings.cpus_per_trial, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
+    return ray.get(remote.remote(*arguments))
+
+
 def failure_reason(tune_trial: Any) -> str:
     """The last line of a failed trial's traceback, which Tune writes on the driver's own disk."""
     file = tune_trial.error_file

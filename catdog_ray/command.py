@@ -75,7 +75,12 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file of the experiment (default: configs/quickstart.yaml)")
     add("--num-samples", type=int, metavar="N", help="number of trials in all (search.num_samples)")
-    add("--data", metavar="PATH", help="zip archive, folder, or 'drawn' (data.source)")
+    add("--data", metavar="DATA", help="zip archive, folder, URL, published name, or 'drawn' (data.source)")
+    add(
+        "--model",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="a network of your own; its space in --config (model.builder)",
+    )
     add("--name", metavar="NAME", help="name of the study, a folder under the output (default: the config's, numbered)")
     add("--output", metavar="DIR", help="where studies are written (output)")
     add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
@@ -102,6 +107,7 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
     named: dict[str, Any] = {
         "search.num_samples": flags.num_samples,
         "data.source": flags.data,
+        "model.builder": flags.model,
         "name": flags.name,
         "output": flags.output,
         "seed": flags.seed,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ray import tune
 
 from catdog_ray import metrics
@@ -101,6 +102,26 @@ def run_retraining(
         seed=parameters["seed"],
         threads=threads,
     )
+
+
+def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image_size: int, classes: int) -> str | None:
+    """Build a network, train nothing, classify two pictures; returns what is wrong in one line, or None."""
+    from catdog_ray import backend
+
+    backend.prepare(threads=1)
+    from catdog_ray import model, train
+
+    pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
+    blank = Images(pixels, np.zeros(2, np.int32), ("", ""), ("",) * classes)
+    try:
+        network = model.build(HyperParameters.of(point), model_settings, image_size=image_size, classes=classes)
+        train.evaluate(network, blank)
+        network.optimizer.build(network.trainable_variables)
+    except KeyError as error:
+        return f"its compiled model must report {error}; compile it with metrics=['accuracy'], or return it uncompiled"
+    except Exception as error:  # the user's code, and Keras on it, may raise anything
+        return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return None
 
 
 class _Course:
