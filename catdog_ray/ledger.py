@@ -38,12 +38,19 @@ MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address"
 
 Row = TypeVar("Row")
 
+_SHARES = ("accuracy", "objective")
+"""Endings of the names of fractions."""
+
 
 class RowFile(typing.Generic[Row]):
     """An append-only file of rows of one dataclass."""
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
         self.path, self.kind = path, kind
+        self._hints = typing.get_type_hints(kind)
+        self._names = self._hints.keys()
+        self._containers = [name for name, hint in self._hints.items() if typing.get_origin(hint) in (dict, list)]
+        self._limits: dict[tuple[type, ...], list[tuple[str, float, float]]] = {}
 
     def read(self) -> list[Row]:
         """All whole rows; [] where there is no file. Raises RecordError naming file and line."""
@@ -75,19 +82,34 @@ class RowFile(typing.Generic[Row]):
     def _parse(self, line: bytes, number: int) -> Row:
         where = f"{self.path}, line {number}"
         try:
-            values = json.loads(line)
+            # As text: given bytes, `json` guesses the encoding of every line.
+            values = json.loads(line.decode())
         except (ValueError, RecursionError):
             raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
-        names = {field.name for field in dataclasses.fields(typing.cast(Any, self.kind))}
-        if not isinstance(values, dict) or set(values) != names:
-            odd = sorted(set(values) ^ names) if isinstance(values, dict) else [type(values).__name__]
+        if not isinstance(values, dict) or values.keys() != self._names:
+            odd = sorted(set(values) ^ self._names) if isinstance(values, dict) else [type(values).__name__]
             raise RecordError(f"{where}: is no {self.kind.__name__}; differing: {', '.join(odd)}")
-        hints = typing.get_type_hints(self.kind)
-        for name, value in values.items():
-            is_share = name.endswith(("accuracy", "objective"))
-            if not _has_type(value, hints[name]) or (is_share and value is not None and not 0 <= value <= 1):
-                raise RecordError(f"{where}: {name} cannot be {str(value)[:60]!r}")
+        self._check(values, where)
         return self.kind(**values)
+
+    def _check(self, values: Mapping[str, Any], where: str) -> None:
+        """RecordError for a value of another type, or a number that is not finite or outside its range."""
+        kinds = tuple(type(values[name]) for name in self._names)
+        limits = self._limits.get(kinds)
+        if limits is None or any(not low <= values[name] <= high for name, low, high in limits):
+            # Rows of one file come in few combinations of types: each is looked at once, its numbers row by row.
+            for name, value in values.items():
+                is_share = name.endswith(_SHARES) and value is not None
+                if not _has_type(value, self._hints[name]) or (is_share and not 0 <= value <= 1):
+                    raise RecordError(f"{where}: {name} cannot be {str(value)[:60]!r}")
+            self._limits[kinds] = [
+                (name, *((0, 1) if name.endswith(_SHARES) else _LIMITS[kind]))
+                for name, kind in zip(self._names, kinds, strict=True)
+                if kind in _LIMITS
+            ]
+        for name in self._containers:
+            if not _has_type(values[name], self._hints[name]):
+                raise RecordError(f"{where}: {name} cannot be {str(values[name])[:60]!r}")
 
 
 class StudyDirectory:
@@ -211,6 +233,12 @@ def _check_study(path: Path, study: Mapping[str, Any]) -> None:
 _LARGEST_NUMBER = 1e100
 """Squares of what is below are finite; losses are float32 and end at 3.4e38."""
 
+_LIMITS: Mapping[type, tuple[float, float]] = {
+    float: (-_LARGEST_NUMBER, _LARGEST_NUMBER),
+    # SQLite, NumPy and tables end at 64 bits.
+    int: (-(2**63) + 1, 2**63 - 1),
+}
+
 
 def _has_type(value: Any, kind: Any) -> bool:
     """Whether a JSON value fits an annotation of a row."""
@@ -224,10 +252,9 @@ def _has_type(value: Any, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(_is_null_or(item, arguments[1]) for item in value.values())
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER
+        return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
     if kind is int:
-        # SQLite, NumPy and tables end at 64 bits.
-        return type(value) is int and abs(value) < 2**63
+        return type(value) is int and _LIMITS[int][0] <= value <= _LIMITS[int][1]
     return value is None if kind is type(None) else isinstance(value, kind)
 
 

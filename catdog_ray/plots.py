@@ -1,15 +1,56 @@
-"""Figures of a study, as PNG files."""
+"""How figures are drawn: one look, in light and dark, and the same bytes for the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from catdog_ray.records import RetrainEpochRow
+
+INK, SURFACE = "#1c1d21", "#fdfdfc"
+"""Stand-ins in a figure: an SVG shows them as the reader's text and background colours, light or dark."""
+
+PALETTE = ("#2f7fd1", "#d9730d", "#1a9a6c", "#b458c4", "#c9444d", "#8a7a2c")
+"""Data colours that can be told apart on white and on near-black."""
+
+BASELINE_COLOUR = "#8b9099"
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "catdog_ray",
+    "svg.fonttype": "path",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.14,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "path.simplify": True,
+}
+_THEME = (
+    "<style>:root{color:#1c1d21;--surface:#fdfdfc}"
+    "@media (prefers-color-scheme:dark){:root{color:#e4e5e9;--surface:#15171c}}</style>"
+)
 
 _BASELINE_COLOUR = "#d95f02"
 _TUNED_COLOURS = ("#1f77b4", "#1b9e77", "#7570b3", "#666666")
@@ -47,4 +88,38 @@ def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, mile
         axes.set_ylabel(quantity)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
+    figure.savefig(path, dpi=130, metadata={"Software": "catdog_ray"})
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures that are made inside."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
+    """An empty figure in inches; one panel is as wide as a phone shows legibly."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
+    """The legend of `axes` under the figure, where it hides nothing."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG text that follows the reader's light or dark setting; no date, no version, fixed ids."""
+    with matplotlib.rc_context(_STYLE):
+        target = io.StringIO()
+        figure.savefig(
+            target, format="svg", transparent=True, dpi=160, metadata={"Date": None, "Creator": None, "Format": None,
+                                                                       "Type": None}
+        )  # fmt: skip
+    text = target.getvalue().replace(INK, "currentColor").replace(SURFACE, "var(--surface)")
+    # What stands before the root element names matplotlib's own file format, which a page does not need.
+    text = text[text.index("<svg") :]
+    end = text.index(">") + 1
+    return text[:end] + _THEME + text[end:]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,9 +97,21 @@ HOUSE = {
     "stock": Room(7, inside_functions="keras keras_tuner backend model train"),
     "retraining": Room(8, "ray"),
     "study": Room(9),
-    "compare": Room(9, "numpy scipy"),
     "simulate": Room(9, "numpy"),
+    "statistics": Room(5, "numpy scipy"),
+    "curves": Room(6, "numpy scipy"),
+    "audit": Room(6, "numpy"),
+    "groups": Room(7),
+    "importance": Room(7, "optuna"),
+    "retrained": Room(8, "numpy"),
+    "compare": Room(8),
+    "comparison": Room(9, "numpy"),
+    "tables": Room(10),
     "plots": Room(10, "matplotlib"),
+    "figures": Room(11, "numpy matplotlib"),
+    "trial_figures": Room(12, "numpy matplotlib"),
+    "report": Room(12),
+    "publish": Room(13, "PIL"),
     "gallery": Room(10, "matplotlib numpy", inside_functions="augment"),
     "live": Room(10, "rich"),
     "answers": Room(11, "rich", inside_functions="keras numpy backend export model_file prediction"),
@@ -127,10 +140,12 @@ class Import:
     is_at_import: bool
 
 
+@cache
 def parsed(module: str) -> ast.Module:
     return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
 
 
+@cache
 def imports(module: str) -> list[Import]:
     """All imports of a module that concern the plan, those in functions and under TYPE_CHECKING too."""
     return [
@@ -169,6 +184,7 @@ def _targets(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
             yield room if (PACKAGE / f"{room}.py").exists() else "__init__"
 
 
+@cache
 def reached(module: str) -> set[str]:
     """Heavy libraries that come with importing a module, its rooms below included."""
     found: set[str] = set()
