@@ -97,7 +97,7 @@ HOUSE = {
     "stock": Room(7, inside_functions="keras keras_tuner backend model train"),
     "retraining": Room(8, "ray"),
     "study": Room(9),
-    "simulate": Room(9, "numpy"),
+    "simulate": Room(8, "numpy"),
     "statistics": Room(5, "numpy scipy"),
     "curves": Room(6, "numpy scipy"),
     "audit": Room(6, "numpy"),
