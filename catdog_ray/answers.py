@@ -20,7 +20,7 @@ from catdog_ray.ledger import RecordError, StudyDirectory
 from catdog_ray.live import make_console, percent
 from catdog_ray.pictures import find
 from catdog_ray.scores import Score, score
-from catdog_ray.settings import UserError, printable
+from catdog_ray.settings import ConfigError, UserError, printable
 
 if TYPE_CHECKING:
     import keras
@@ -51,6 +51,11 @@ class Trained:
 def classify(folder: Path, places: Sequence[str], *, as_json: bool, export_to: Path | None) -> None:
     """Classify what `places` name with the study's model and print it. Raises NothingClassified, UserError."""
     trained = read_trained(folder)
+    # Told before seconds are spent on TensorFlow.
+    if not (folder / "model.keras").is_file():
+        raise RecordError(f"{folder / 'model.keras'}: there is no model; retrain the study first")
+    if export_to is not None and export_to.exists():
+        raise ConfigError(f"--export: {export_to} is there already; name a new folder")
     # TensorFlow's start-up lines would stand between a table and its reader.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from catdog_ray import backend

@@ -38,19 +38,30 @@ def decode(content: bytes, image_size: int) -> np.ndarray:
     Raises Unreadable if it is no image of `FORMATS`, damaged, or larger than 64 megapixels.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > LARGEST_IMAGE_PIXELS:
-                raise Unreadable("too many pixels")
-            # For a JPEG: decode at the smallest scale that is still at least twice as large as wanted.
-            image.draft("RGB", (2 * image_size, 2 * image_size))
-            is_large = image.width * image.height > _LARGE_PIXELS
-            with _LARGE_AT_ONCE if is_large else nullcontext():
-                ImageOps.exif_transpose(image, in_place=True)
-                return np.asarray(_to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR))
+        with _LARGE_AT_ONCE if _pixels(content, image_size) > _LARGE_PIXELS else nullcontext():
+            return _decode(content, image_size)
     except Unreadable:
         raise
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
         raise Unreadable(reason(error)) from error
+
+
+def _pixels(content: bytes, image_size: int) -> int:
+    """How many pixels `_decode` will hold, by the header alone. Raises Unreadable where they are too many."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > LARGEST_IMAGE_PIXELS:
+            raise Unreadable("too many pixels")
+        image.draft("RGB", (2 * image_size, 2 * image_size))
+        return image.width * image.height
+
+
+def _decode(content: bytes, image_size: int) -> np.ndarray:
+    """All that is large is gone when this returns."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        # For a JPEG: decode at the smallest scale that is still at least twice as large as wanted.
+        image.draft("RGB", (2 * image_size, 2 * image_size))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(_to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def encode(pixels: np.ndarray) -> bytes:

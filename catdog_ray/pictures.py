@@ -53,6 +53,9 @@ def _exists(place: str) -> bool:
 
 
 def _at(place: str, class_names: frozenset[str]) -> Iterator[Picture]:
+    if not place:
+        yield _unreadable(place, "an empty name")
+        return
     try:
         path = Path(place)
         if path.is_dir():
