@@ -75,9 +75,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def rows() -> dict[str, Row]:
     """All comparisons, by name."""
-    from benchmarks import inputs, turnaround
+    from benchmarks import control, inputs, startup, turnaround
 
-    return {row.name: row for module in (inputs, turnaround) for row in module.ROWS}
+    return {row.name: row for module in (inputs, turnaround, startup, control) for row in module.ROWS}
 
 
 def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
