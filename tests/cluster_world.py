@@ -198,7 +198,9 @@ class World:
             while driver.poll() is None and time.monotonic() < deadline:
                 if watch:
                     running = self.rays()
-                    trials_on |= {h for h, lines in running.items() if any("run_trial" in line for line in lines)}
+                    trials_on |= {
+                        h for h, lines in running.items() if any(line.startswith("ray::Trial") for line in lines)
+                    }
                     if len(trials_on) == 2 and "ports" not in self.report:
                         self.report["ports"] = list(self.probe())
                         self.report["processes"] = {host: sorted(set(lines)) for host, lines in running.items()}

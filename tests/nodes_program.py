@@ -85,7 +85,7 @@ def watched() -> Iterator[dict[str, int]]:
         thread.join()
 
 
-TRIAL_ACTOR = "ImplicitFunc"
+TRIAL_ACTOR = "Trial"
 
 
 def search_with_a_late_node(nodes: Any, work: Path, report: dict[str, Any]) -> None:

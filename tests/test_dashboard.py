@@ -80,5 +80,6 @@ def test_the_running_search_is_seen_in_a_browser(report: dict[str, Any], work: P
     assert "catdog_ray.tune" in pages["jobs"]
     assert "RUNNING" in pages["jobs"]
     assert "search" in pages["job"]
-    assert "run_trial" in pages["actors"]
+    assert "Trial" in pages["actors"]
+    assert "ImplicitFunc" not in pages["actors"]
     assert all((work / f"{name}.png").stat().st_size > 10_000 for name in ("jobs", "job", "actors"))
