@@ -123,6 +123,7 @@ def run_trials(
     `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted.
     """
     from ray import tune
+    from ray.tune.trainable.function_trainable import wrap_function
 
     if "://" not in storage_path:
         try:
@@ -133,8 +134,11 @@ def run_trials(
     def named(tune_trial: Any) -> str:
         return name_of(tune_trial.config)
 
+    wrapped = wrap_function(tune.with_parameters(function, **arguments))
+    # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
+    wrapped.__name__ = wrapped.__qualname__ = function.__name__.removeprefix("run_").capitalize()
     trainable = tune.with_resources(
-        tune.with_parameters(function, **arguments),
+        wrapped,
         {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial},
     )
     tune.Tuner(

@@ -44,7 +44,7 @@ class ClusterFile:
     def provider(self) -> str:
         """`aws`, `gcp`, `local`, ...; empty where the file does not say. Our own counts as the one it extends."""
         named = str(self.get("provider", "type", default=""))
-        return OWN_PROVIDERS.get(self.get("provider", "module"), named) if named == "external" else named
+        return OWN_PROVIDERS.get(str(self.get("provider", "module")), named) if named == "external" else named
 
     def get(self, *place: str | int, default: Any = None) -> Any:
         """The value at a place, or `default` where there is none."""

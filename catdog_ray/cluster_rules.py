@@ -66,7 +66,7 @@ def _rays_own(file: ClusterFile) -> Iterator[Finding]:
         yield _schema_finding(file, error)
     except click.ClickException:
         yield Finding(file.at("provider"), "Ray: " + " ".join(said.getvalue().split()))
-    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError, AssertionError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, RuntimeError, AssertionError) as error:
         text = f"Ray: {type(error).__name__}: {error}"
         place = next((name for name in ("head_node_type", "max_workers", "docker") if name in str(error)), "provider")
         yield Finding(file.at(place), text)
@@ -209,8 +209,8 @@ def _check_head(file: ClusterFile) -> Iterator[Finding]:
             f"{HEAD}: not given or without `ray start`, so Ray's default would let the head take trials; write it out"
         )
         yield Finding(file.at(HEAD), text)
-    head = file.get("head_node_type")
-    where = ("available_node_types", str(head))
+    head = str(file.get("head_node_type"))
+    where = ("available_node_types", head)
     for name in ("CPU", "GPU"):
         if head in file.mapping("available_node_types") and file.mapping(*where, "resources").get(name) != 0:
             text = f"{'.'.join(where)}.resources: the head would take trials; write {name}: 0"
@@ -254,8 +254,12 @@ def _check_token(file: ClusterFile) -> Iterator[Finding]:
             "file_mounts: the token does not reach the nodes; write `~/.ray: ~/.ray` (`ray get-auth-token --generate`)"
         )
         yield Finding(file.at("file_mounts"), text)
-    options = file.get("docker", "run_options", default=[])
-    if file.mapping("docker") and not any("RAY_AUTH_MODE=token" in str(option) for option in options):
+    if not _starts(file, WORKER):
+        text = (
+            f"{WORKER}: not given or without `ray start`, so Ray's default starts workers without a token; write it out"
+        )
+        yield Finding(file.at(WORKER), text)
+    if file.mapping("docker") and "RAY_AUTH_MODE=token" not in str(file.get("docker", "run_options")):
         text = "docker.run_options: `ray exec` and the driver would be refused; write `- -e RAY_AUTH_MODE=token`"
         yield Finding(file.at("docker", "run_options"), text)
 

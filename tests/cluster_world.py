@@ -72,6 +72,7 @@ class World:
         # No way out; without any route at all Ray would take 127.0.0.1 for its address.
         run("ip", "route", "add", "default", "via", HOSTS["head"])
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.work / "key"))
+        (self.work / "share").mkdir()
         for name in HOSTS:
             self._start_host(name)
         deadline = time.monotonic() + 30
@@ -93,6 +94,7 @@ class World:
         inside = (
             f"until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done; hostname {name}; "
             f"ip address add {HOSTS[name]}/24 dev eth0; ip link set eth0 up; ip route add default via {LAPTOP}; "
+            f"mkdir /mnt/share; mount --bind {self.work}/share /mnt/share; "
             f"ln -s {sys.prefix} ~/catdog_venv; exec $(command -v sshd) -D -e -f {settings}"
         )
         command = namespaces.world_command(["bash", "-c", inside], kept=[self.work])
@@ -112,7 +114,7 @@ class World:
             "YOUR-FIRST-WORKER, YOUR-SECOND-WORKER": f"{HOSTS['first']}, {HOSTS['second']}",
             "YOUR-USER": "root",
             "~/.ssh/id_ed25519": str(self.work / "key"),
-            "/mnt/YOUR-SHARE/catdog": str(self.work / "share"),
+            "YOUR-SHARE": "share",
         }.items():
             assert placeholder in text, placeholder
             text = text.replace(placeholder, value)
@@ -196,7 +198,9 @@ class World:
             while driver.poll() is None and time.monotonic() < deadline:
                 if watch:
                     running = self.rays()
-                    trials_on |= {h for h, lines in running.items() if any("run_trial" in line for line in lines)}
+                    trials_on |= {
+                        h for h, lines in running.items() if any(line.startswith("ray::Trial") for line in lines)
+                    }
                     if len(trials_on) == 2 and "ports" not in self.report:
                         self.report["ports"] = list(self.probe())
                         self.report["processes"] = {host: sorted(set(lines)) for host, lines in running.items()}
@@ -292,7 +296,7 @@ def main(work: Path, checkout: Path) -> None:
         world.await_workers(file)
         world.step("workers", started)
         started = time.monotonic()
-        code, said = world.search(file, name="hosts", storage=work / "share", watch=True)
+        code, said = world.search(file, name="hosts", storage=Path("/mnt/share/catdog"), watch=True)
         world.report["search"] = {"code": code, "said": said}
         world.step("search", started)
         started = time.monotonic()

@@ -23,11 +23,11 @@ set -euo pipefail
 # An empty folder of this world only, with what must be seen of the old one.
 private() {
   local folder=$1 kept; shift
-  mkdir -p "$folder" /mnt/before; mount --bind "$folder" /mnt/before; mount -t tmpfs -o mode=1777 tmpfs "$folder"
+  mkdir -p "$folder" /mnt/before; mount --rbind "$folder" /mnt/before; mount -t tmpfs -o mode=1777 tmpfs "$folder"
   for kept in "$@"; do
     case $kept/ in "$folder"/*) mkdir -p "$kept"; mount --rbind "/mnt/before${kept#"$folder"}" "$kept";; esac
   done
-  umount -l /mnt/before
+  umount -R -l /mnt/before
 }
 mount -t tmpfs tmpfs /mnt
 for folder in /tmp /dev/shm /root /run; do private $folder %(kept)s; done

@@ -251,6 +251,19 @@ def test_other_refusals_are_passed_on(
     assert (False in asked) is on_demand_too
 
 
+def test_rays_autoscaler_still_does_not_heed_refused_instances() -> None:
+    """What `spot` is for; where this fails, Ray has learnt it and a second node type would do."""
+    from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
+    from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
+
+    found = {}
+    for status in (Instance.ALLOCATION_FAILED, Instance.ALLOCATION_TIMEOUT):
+        monitor = CloudResourceMonitor()
+        monitor.notify([InstanceUpdateEvent(new_instance_status=status, instance_type="gpu_worker")])
+        found[status] = monitor.get_recoverable_resource_availabilities()
+    assert found == {Instance.ALLOCATION_FAILED: {}, Instance.ALLOCATION_TIMEOUT: {"gpu_worker": 0.0}}
+
+
 def test_ray_down_terminates(aws: Any, bootstrapped: Any) -> None:
     launch_workers(bootstrapped, 1)
     found = provider(bootstrapped)

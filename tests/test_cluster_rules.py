@@ -89,6 +89,7 @@ MISTAKES = [
     (AWS, "upscaling_speed: 4.0", "upscaling_speed: fast", "'fast' is not of type 'number'"),
     (AWS, "upscaling_speed: 4.0", "max_workers: 9", "max_workers: written twice, first on line"),
     (AWS, "--autoscaling-config=~/ray_bootstrap_config.yaml", "--block", "no worker would ever start"),
+    (AWS, "worker_start_ray_commands:\n", "worker_start_ray_commands: []\nhead_commands:\n", "workers without a token"),
     (GCP, "machineType: g2-standard-4  #", "machinetype: g2-standard-4  #", "did you mean 'machineType'"),
     (GCP, "diskSizeGb: 150", "diskSizeGB: 150", "did you mean 'diskSizeGb'"),
     (GCP, "provisioningModel: SPOT", "provisioningMode: SPOT", "did you mean 'provisioningModel'"),
