@@ -15,7 +15,7 @@ from make_pictures import encoded, noise, write_folder, write_zip
 from make_rows import quickstart
 from PIL import Image, ImageEnhance, ImageOps
 
-from catdog_ray import config, drawn, duplicates, exploration, explore, gallery, inspection
+from catdog_ray import config, contents, drawn, duplicates, exploration, explore, gallery
 from catdog_ray.decoding import decode
 from catdog_ray.settings import AugmentSettings, DataSettings, UserError
 
@@ -89,7 +89,7 @@ def test_beyond_the_bound_only_equal_files(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_file(), reason="the photographs are not beside this checkout")
 def test_the_photographs_have_no_leak() -> None:
-    found = inspection.inspect(settings(PHOTOGRAPHS))
+    found = contents.inspect(settings(PHOTOGRAPHS))
     assert sum(found.counts.values()) == 3000
     assert found.skipped == ()
     assert (min(found.widths), max(found.widths), min(found.heights), max(found.heights)) == (59, 1050, 41, 768)
@@ -97,7 +97,7 @@ def test_the_photographs_have_no_leak() -> None:
     assert len(found.groups) <= 2
 
 
-# ---- inspection ---------------------------------------------------------------------------------------------------
+# ---- contents ---------------------------------------------------------------------------------------------------
 
 
 def test_what_is_found(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_is_found(tmp_path: Path) -> None:
         "train/dogs/text.jpg": b"hello",
         "train/dogs/wide.png": encoded(noise(1, width=300, height=40)),
     }
-    found = inspection.inspect(settings(write_zip(tmp_path / "pets.zip", files)))
+    found = contents.inspect(settings(write_zip(tmp_path / "pets.zip", files)))
     assert found.counts == {
         ("train", "cats"): 5,
         ("train", "dogs"): 5,
@@ -129,7 +129,7 @@ def test_what_is_found(tmp_path: Path) -> None:
 
 
 def test_the_drawn_data() -> None:
-    found = inspection.inspect(settings("drawn", drawn_train=40, drawn_test=20))
+    found = contents.inspect(settings("drawn", drawn_train=40, drawn_test=20))
     assert found.counts == {
         (split, name): n for split, n in (("train", 20), ("validation", 10)) for name in drawn.CLASS_NAMES
     }
