@@ -100,6 +100,7 @@ class Comparison:
     accuracies: tuple[Accuracy, ...]
     searches_compared: tuple[Compared, ...]
     accuracies_compared: tuple[Compared, ...]
+    milestones_compared: tuple[Compared, ...]
     images_compared: tuple[Compared, ...]
     importance: Mapping[str, Mapping[str, float] | None]
     early_stopping: tuple[EarlyStopping, ...]
@@ -156,6 +157,7 @@ def compare(
         accuracies=tuple(retrained.accuracies(runs)),
         searches_compared=tuple(_compare_searches(found)),
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
+        milestones_compared=tuple(retrained.compare_milestones(runs)),
         images_compared=tuple(retrained.compare_images(runs)),
         importance={
             item.name: importance([row for study in item.studies for row in study.trials], first.space)
@@ -228,6 +230,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             for item in (
                 *comparison.searches_compared,
                 *comparison.accuracies_compared,
+                *comparison.milestones_compared,
                 *comparison.images_compared,
             )
         ],

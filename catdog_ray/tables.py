@@ -208,7 +208,12 @@ def _differences(found: Comparison) -> Table:
             _interval(item.difference.low, item.difference.high, signed=True),
             verdict(found, item),
         )
-        for item in (*found.searches_compared, *found.accuracies_compared, *found.images_compared)
+        for item in (
+            *found.searches_compared,
+            *found.accuracies_compared,
+            *found.milestones_compared,
+            *found.images_compared,
+        )
     )
     return Table(
         DIFFERENCES,
