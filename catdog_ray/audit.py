@@ -84,6 +84,13 @@ class Evidence:
 
 def read(folder: Path) -> Evidence:
     """The study in `folder`. RecordError names the first thing that is missing, damaged or contradicts another."""
+    try:
+        return _read(folder)
+    except OSError as error:
+        raise RecordError(f"{error.filename or folder}: cannot be read ({error.strerror})") from None
+
+
+def _read(folder: Path) -> Evidence:
     study = StudyDirectory(folder)
     facts = study.read_study()
     _check_facts(folder, facts)
@@ -128,8 +135,6 @@ _FACTS: Mapping[str, tuple[type, ...]] = {
     "config.space": (dict,),
     "config.baseline": (dict,),
     "config.data": (dict,),
-    "config.cluster.cpus_per_trial": (int, float),
-    "config.cluster.gpus_per_trial": (int, float),
     "config.search.num_samples": (int,),
     "config.search.max_epochs": (int,),
     "config.search.scoring_window": (int,),
@@ -147,6 +152,9 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
             value = value[part]
         if type(value) not in kinds:
             raise RecordError(f"{path}: {name} must be {kinds[0].__name__}, got {value!r}")
+    for name, kind, items in (("nodes", dict, facts["nodes"]), ("data.class_names", str, facts["data"]["class_names"])):
+        if not all(type(item) is kind for item in items):
+            raise RecordError(f"{path}: {name} must hold {kind.__name__} only, got {items!r}")
     if facts["state"] != "finished":
         raise RecordError(f"{folder}: is half-written (state {facts['state']!r}); go on with it by --resume")
     rule = OBJECTIVE.format(window=facts["config"]["search"]["scoring_window"])

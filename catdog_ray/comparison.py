@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -181,73 +179,6 @@ def is_shown(comparison: Comparison, item: Compared) -> bool:
     key = (item.first, item.second, item.milestone)
     over_seeds = [each for each in comparison.accuracies_compared if (each.first, each.second, each.milestone) == key]
     return item.difference.is_shown and any(each.difference.is_shown for each in over_seeds)
-
-
-def as_json(comparison: Comparison) -> dict[str, Any]:
-    """What comparison.json holds; keys are field names, null stands for what is not known."""
-    return {
-        "schema_version": 1,
-        "title": comparison.title,
-        "drawn": comparison.is_drawn,
-        "warnings": list(comparison.warnings),
-        "left_out": [dataclasses.asdict(item) for item in comparison.left_out],
-        "studies": [
-            {
-                "name": study.name,
-                "method": study.method,
-                "group": item.name,
-                "seed": study.seed,
-                "commit": study.facts.get("commit"),
-                "best_objective": best_objective(study),
-            }
-            for item in comparison.groups
-            for study in item.studies
-        ],
-        "methods": [dataclasses.asdict(item) for item in comparison.methods],
-        "best_known_objective": comparison.reference,
-        "best_so_far": {
-            axis: {
-                name: None
-                if found is None
-                else {
-                    "at": found.grid.tolist(),
-                    "interquartile_mean": found.middle.tolist(),
-                    "low": found.low.tolist(),
-                    "high": found.high.tolist(),
-                }
-                for name, found in by_name.items()
-            }
-            for axis, by_name in comparison.bands.items()
-        },
-        "target": comparison.target,
-        "time_to_target": {
-            name: {axis: dataclasses.asdict(found) for axis, found in by_axis.items()}
-            for name, by_axis in comparison.times.items()
-        },
-        "retrained": [dataclasses.asdict(item) for item in comparison.accuracies],
-        "differences": [
-            {**dataclasses.asdict(item), "shown": is_shown(comparison, item)}
-            for item in (
-                *comparison.searches_compared,
-                *comparison.accuracies_compared,
-                *comparison.milestones_compared,
-                *comparison.images_compared,
-            )
-        ],
-        "importance": comparison.importance,
-        "early_stopping": [dataclasses.asdict(item) for item in comparison.early_stopping],
-        "classified": [
-            {
-                "name": item.name,
-                "milestone": item.milestone,
-                "runs": item.runs,
-                "confusion": item.confusion.tolist(),
-                "calibration": dataclasses.asdict(item.calibration),
-            }
-            for item in comparison.classified
-        ],
-        "mistakes": [dataclasses.asdict(item) for item in comparison.mistakes],
-    }
 
 
 def training_cost(study: Evidence, multiply_adds: int) -> float:

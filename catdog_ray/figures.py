@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, Multiple
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_shown
+from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
 from catdog_ray.retrained import BASELINE
 from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
@@ -67,8 +68,15 @@ def finish(found: Comparison, figure: Figure, *, section: str, name: str, title:
     """Give the figure its title, and the mark of drawn data, and write it down."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     if found.is_drawn:
-        figure.supxlabel("drawn data", x=0.99, ha="right", fontsize=8, fontstyle="italic", color=INK)
+        figure.text(0.99, 0.985, "drawn data", ha="right", va="top", fontsize=8, fontstyle="italic", color=INK)
     return Drawing(section, name, title, caption, to_svg(figure))
+
+
+def slug(item: Group, found: Comparison) -> str:
+    """The method as part of a file's name, with a number where it has several configurations."""
+    same = [other.name for other in found.groups if other.method == item.method]
+    plain = "".join(sign if sign.isalnum() else "-" for sign in item.method)
+    return plain if len(same) == 1 else f"{plain}-{same.index(item.name) + 1}"
 
 
 def _best_so_far(found: Comparison) -> Iterator[Drawing]:

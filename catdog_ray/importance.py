@@ -12,6 +12,9 @@ from catdog_ray.settings import Choice, Range
 MINIMUM_TRIALS = 10
 """With fewer, the tenth that PED-ANOVA calls good is not even one whole trial."""
 
+MOST_TRIALS = 4000
+"""Of more, so many are taken at even distances: Optuna copies every trial several times."""
+
 
 def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[str, float] | None:
     """Shares that add up to 1, by hyperparameter; None where there are too few scored trials or they score alike.
@@ -22,6 +25,7 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
     scored = [row for row in trials if row.status != "failed" and row.objective is not None]
     if len(scored) < MINIMUM_TRIALS or len({row.objective for row in scored}) < 2:
         return None
+    scored = scored[:: -(-len(scored) // MOST_TRIALS)]
     distributions = {name: _distribution(found) for name, found in space.items()}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from catdog_ray.records import RetrainEpochRow
 
@@ -40,6 +44,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "text.color": INK,
+    # Names of studies are shown as they are, dollars too.
+    "text.parse_math": False,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -47,6 +53,13 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "path.simplify": True,
 }
+_ROWS, _COLUMNS = 180, 520
+"""Pixels of a figure of very many lines."""
+
+MANY = 300
+"""From so many lines or marks on they are drawn as pixels: a vector of each would make a page of megabytes."""
+
+
 _THEME = (
     "<style>:root{color:#1c1d21;--surface:#fdfdfc}"
     "@media (prefers-color-scheme:dark){:root{color:#e4e5e9;--surface:#15171c}}</style>"
@@ -108,6 +121,41 @@ def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
     """The legend of `axes` under the figure, where it hides nothing."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
+
+
+def draw_lines(
+    axes: Axes, at: np.ndarray, values: np.ndarray, *, colour: str, alpha: float, width: float, dense: bool
+) -> None:
+    """One line per row of `values` (lines, places), which ends at its first NaN.
+
+    Thousands of lines are shown as how many of them pass each point, the more the stronger.
+    """
+    if not dense:
+        segments = [np.column_stack([at, line])[~np.isnan(line)] for line in values]
+        axes.add_collection(LineCollection(segments, colors=colour, alpha=alpha, linewidths=width))
+        axes.autoscale_view()
+        return
+    fine = np.linspace(at[0], at[-1], _COLUMNS)
+    left = np.clip(np.searchsorted(at, fine, side="right") - 1, 0, len(at) - 2)
+    share = (fine - at[left]) / (at[left + 1] - at[left])
+    heights = values[:, left] * (1 - share) + np.where(share > 0, values[:, left + 1], 0.0) * share
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    rows = np.round((heights - low) / ((high - low) or 1.0) * (_ROWS - 1))
+    known = ~np.isnan(rows)
+    cells = rows[known].astype(int) * _COLUMNS + np.broadcast_to(np.arange(_COLUMNS), rows.shape)[known]
+    counts = np.bincount(cells, minlength=_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
+    image = np.zeros((_ROWS, _COLUMNS, 4))
+    image[..., :3] = to_rgb(colour)
+    image[..., 3] = np.where(counts, 0.1 + 0.85 * np.log1p(counts) / np.log1p(counts.max()), 0.0)
+    edges = (float(at[0]), float(at[-1]), low, high)
+    axes.imshow(image, extent=edges, origin="lower", aspect="auto", interpolation="nearest")
+
+
+def solid(legend: Legend) -> None:
+    """The signs of a legend as clear as its words, however faint what they stand for."""
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
 
 
 def to_svg(figure: Figure) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from catdog_ray import comparison, config, data, figures, report, tables, trial_figures
+from catdog_ray import comparison, config, data, figures, report, space_figures, tables, trial_figures
 from catdog_ray.compare import Study
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import ComparisonError
@@ -24,9 +25,9 @@ def publish(
     studies, left_out = comparison.read(folders, skip_bad=skip_bad)
     found = comparison.compare(studies, left_out, target=target)
     pictures = _pictures(found, data_source)
-    drawings = [*figures.draw(found), *trial_figures.draw_trials(found)]
+    drawings = [*figures.draw(found), *trial_figures.draw_trials(found), *space_figures.draw_space(found)]
     files: dict[Path, str | bytes] = {
-        output / "comparison.json": to_json(comparison.as_json(found), indent=1) + "\n",
+        output / "comparison.json": to_json(as_json(found), indent=1) + "\n",
         output / "comparison.md": tables.markdown(found),
         output / "report.html": report.page(found, drawings, pictures=pictures),
         **{output / "figures" / f"{item.name}.svg": item.svg for item in drawings},
@@ -41,6 +42,73 @@ def publish(
     except OSError as error:
         raise ComparisonError(f"--output: {output} cannot be written ({error.strerror})") from None
     return found, list(files)
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """What comparison.json holds; keys are field names, null stands for what is not known."""
+    return {
+        "schema_version": 1,
+        "title": found.title,
+        "drawn": found.is_drawn,
+        "warnings": list(found.warnings),
+        "left_out": [dataclasses.asdict(item) for item in found.left_out],
+        "studies": [
+            {
+                "name": study.name,
+                "method": study.method,
+                "group": item.name,
+                "seed": study.seed,
+                "commit": study.facts.get("commit"),
+                "best_objective": comparison.best_objective(study),
+            }
+            for item in found.groups
+            for study in item.studies
+        ],
+        "methods": [dataclasses.asdict(item) for item in found.methods],
+        "best_known_objective": found.reference,
+        "best_so_far": {
+            axis: {
+                name: None
+                if middle is None
+                else {
+                    "at": middle.grid.tolist(),
+                    "interquartile_mean": middle.middle.tolist(),
+                    "low": middle.low.tolist(),
+                    "high": middle.high.tolist(),
+                }
+                for name, middle in by_name.items()
+            }
+            for axis, by_name in found.bands.items()
+        },
+        "target": found.target,
+        "time_to_target": {
+            name: {axis: dataclasses.asdict(time) for axis, time in by_axis.items()}
+            for name, by_axis in found.times.items()
+        },
+        "retrained": [dataclasses.asdict(item) for item in found.accuracies],
+        "differences": [
+            {**dataclasses.asdict(item), "shown": comparison.is_shown(found, item)}
+            for item in (
+                *found.searches_compared,
+                *found.accuracies_compared,
+                *found.milestones_compared,
+                *found.images_compared,
+            )
+        ],
+        "importance": found.importance,
+        "early_stopping": [dataclasses.asdict(item) for item in found.early_stopping],
+        "classified": [
+            {
+                "name": item.name,
+                "milestone": item.milestone,
+                "runs": item.runs,
+                "confusion": item.confusion.tolist(),
+                "calibration": dataclasses.asdict(item.calibration),
+            }
+            for item in found.classified
+        ],
+        "mistakes": [dataclasses.asdict(item) for item in found.mistakes],
+    }
 
 
 def as_studies(found: Comparison) -> list[Study]:
@@ -64,10 +132,10 @@ def _pictures(found: Comparison, source: str | None) -> dict[str, bytes]:
         return {}
     try:
         # Only the section on data matters, so that a study of an older config can still be shown.
-        shipped = config.load("configs/quickstart.yaml").data
+        shipped = config.load().data
         raw = first.facts["config"]["data"]
-        settings = replace(shipped, **{key: value for key, value in raw.items() if hasattr(shipped, key)})
-        splits = data.load(replace(settings, source=str(place)))
+        settings = dataclasses.replace(shipped, **{key: value for key, value in raw.items() if hasattr(shipped, key)})
+        splits = data.load(dataclasses.replace(settings, source=str(place)))
     except UserError:
         if source is None:
             return {}

@@ -35,7 +35,7 @@ table { border-collapse: collapse; width: 100%; font-size: 0.9rem; font-variant-
 th, td { text-align: left; padding: 0.4rem 0.7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { background: var(--raised); font-weight: 600; }
 tbody th { position: sticky; left: 0; }
-@media (max-width: 40rem) { tbody th { max-width: 9rem; } }
+@media (max-width: 40rem) { tbody th { max-width: 9rem; } td:last-child { min-width: 10rem; } }
 tbody tr:last-child > * { border-bottom: 0; }
 td { min-width: 4.5rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 2rem;

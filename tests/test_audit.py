@@ -141,6 +141,28 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
         audit.read(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.update(nodes=["head"]), r"nodes must hold dict only, got \['head'\]"),
+        (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names must hold str only"),
+        (lambda facts: facts["config"]["space"].update(conv_kernel=3), r"config\.space\.conv_kernel is no range: 3"),
+        (lambda facts: facts.update(data=None), r"data\.name is missing"),
+    ],
+)
+def test_facts_of_a_wrong_shape_are_named(change: Callable[[Row], Any], message: str, folder: Path) -> None:
+    change_facts(folder, change)
+    with pytest.raises(RecordError, match=message):
+        audit.read(folder)
+
+
+def test_what_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "trials.jsonl").unlink()
+    (folder / "trials.jsonl").mkdir()
+    with pytest.raises(RecordError, match=r"trials\.jsonl: cannot be read"):
+        audit.read(folder)
+
+
 def test_predictions_of_a_run_that_is_not_on_record(folder: Path) -> None:
     drop(folder / "retrain.jsonl", 0)
     with pytest.raises(RecordError, match=r"stands in only one of retrain.jsonl and predictions.jsonl"):

@@ -11,7 +11,7 @@ import pytest
 from make_rows import trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, tables
+from catdog_ray import audit, comparison, publish, tables
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import RecordError, to_json
@@ -53,7 +53,7 @@ def close(found: Any, expected: Any) -> bool:
 
 @pytest.mark.parametrize("part", sorted(set(EXPECTED) - {"studies", "how"}))
 def test_the_frozen_studies_beside_an_independent_count(part: str, frozen: Comparison) -> None:
-    found = json.loads(to_json(comparison.as_json(frozen)))
+    found = json.loads(to_json(publish.as_json(frozen)))
     keys = {"methods": "method", "retrained": None, "differences": None}
     if part in ("methods", "retrained", "differences"):
         assert len(found[part]) >= len(EXPECTED[part]) > 0
@@ -137,7 +137,7 @@ def test_a_search_without_a_score_is_no_number(tmp_path: Path) -> None:
     )
     assert found.times["TPE"]["epochs"].n == 2
     assert any("no trial has a score in s-1" in text for text in found.warnings)
-    text = to_json(comparison.as_json(found))
+    text = to_json(publish.as_json(found))
     assert "NaN" not in text
     assert json.loads(text)["studies"][1]["best_objective"] is None
 

@@ -88,7 +88,7 @@ def test_nothing_in_the_files_tells_where_or_when_they_were_made(studies: Path, 
 
 def test_the_json_has_null_and_no_nan(studies: Path) -> None:
     found, _ = comparison.read(sorted(studies.glob("*-*")), skip_bad=False)
-    text = to_json(comparison.as_json(comparison.compare(found, target=0.999)))
+    text = to_json(publish.as_json(comparison.compare(found, target=0.999)))
 
     def refuse(word: str) -> None:
         raise AssertionError(word)

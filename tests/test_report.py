@@ -13,11 +13,11 @@ from browser import CHROMIUM, Browser, browser
 from make_studies import write_invented
 from PIL import Image
 
-from catdog_ray import audit, comparison, figures, report, tables, trial_figures
+from catdog_ray import audit, comparison, figures, report, space_figures, tables, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.figures import Drawing
 
-EVIL = "<script>alert('x')</script>\"&"
+EVIL = "<script>alert('x')</script>\"& $x_{$"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def drawings(found: Comparison) -> list[Drawing]:
-    return [*figures.draw(found), *trial_figures.draw_trials(found)]
+    return [*figures.draw(found), *trial_figures.draw_trials(found), *space_figures.draw_space(found)]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_what_studies_hold_is_escaped(tmp_path: Path) -> None:
         (folder / "predictions.jsonl").read_text().replace("validation/", "<b>|x/")
     )
     result = comparison.compare([audit.read(folder)])
-    drawings = [*figures.draw(result), *trial_figures.draw_trials(result)]
+    drawings = [*figures.draw(result), *trial_figures.draw_trials(result), *space_figures.draw_space(result)]
     text = report.page(result, drawings, pictures={item.file: b"no picture" for item in result.mistakes})
     reader = parsed(text)
     assert not {"script", "b"} & {tag for tag, _ in reader.tags}

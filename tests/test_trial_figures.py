@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, trial_figures
+from catdog_ray import audit, comparison, space_figures, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.figures import Drawing
 
@@ -23,7 +23,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 @pytest.fixture(scope="module")
 def drawings(found: Comparison) -> dict[str, Drawing]:
-    return {drawing.name: drawing for drawing in trial_figures.draw_trials(found)}
+    return {drawing.name: drawing for drawing in (*trial_figures.draw_trials(found), *space_figures.draw_space(found))}
 
 
 def texts(drawing: Drawing) -> set[str]:
@@ -35,12 +35,12 @@ def test_all_figures_are_there(drawings: dict[str, Drawing]) -> None:
         "survival",
         "learning-tpe",
         "learning-random",
+        "retraining-tpe",
+        "retraining-random",
         "importance",
         "slices",
         "parallel-tpe",
         "parallel-random",
-        "retraining-tpe",
-        "retraining-random",
     ]
 
 
@@ -71,7 +71,9 @@ def test_retraining_shows_training_and_validation(drawings: dict[str, Drawing]) 
 def test_thousands_of_trials_are_a_density_of_bounded_size(tmp_path: Path) -> None:
     folder = write_invented(tmp_path / "many", trials=400, milestones=())
     result = comparison.compare([audit.read(folder)])
-    drawn = {drawing.name: drawing for drawing in trial_figures.draw_trials(result)}
+    drawn = {
+        drawing.name: drawing for drawing in (*trial_figures.draw_trials(result), *space_figures.draw_space(result))
+    }
     for name in ("learning-tpe", "parallel-tpe", "slices"):
         assert "data:image/png;base64" in drawn[name].svg
         assert len(drawn[name].svg) < 300_000

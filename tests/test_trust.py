@@ -85,10 +85,10 @@ def test_models_that_are_equally_good_on_every_image_raise_no_more_either() -> N
 def test_a_method_scored_by_its_last_instead_of_its_best_is_seen(method: str) -> None:
     """The same trials, the second time scored by their last epoch: what the rule all methods share is there for."""
     objectives, lasts = recorded(method)
-    drawn = np.random.default_rng(0).integers(0, len(objectives), (500, 10, TRIALS))
+    drawn = np.random.default_rng(0).integers(0, len(objectives), (500, 20, TRIALS))
     fair, biased = objectives[drawn].max(axis=-1), lasts[drawn].max(axis=-1)
     assert alarms(fair, fair) == 0
-    assert alarms(fair, biased) > 0.8
+    assert alarms(fair, biased) > 0.5
 
 
 def test_the_rule_is_checked_on_every_trial_on_record() -> None:

@@ -34,9 +34,12 @@ def table(studies: list[Path], file: str) -> pd.DataFrame:
 
 
 def estimate(values: pd.Series) -> dict[str, Any]:
-    """Mean, sd and SciPy's own t interval; uncut."""
-    low, high = scipy.stats.t.interval(0.95, len(values) - 1, loc=values.mean(), scale=values.sem())
-    return {"n": len(values), "mean": float(values.mean()), "sd": float(values.std()), "low": low, "high": high}
+    """Mean, sd and SciPy's own t interval, of no width where all values are alike; uncut."""
+    mean, sd = float(values.mean()), float(values.std())
+    low, high = mean, mean
+    if sd > 0:
+        low, high = map(float, scipy.stats.t.interval(0.95, len(values) - 1, loc=mean, scale=values.sem()))
+    return {"n": len(values), "mean": mean, "sd": sd, "low": low, "high": high}
 
 
 def cut(found: dict[str, Any]) -> dict[str, Any]:
@@ -166,9 +169,16 @@ def differences(trials: pd.DataFrame, tuned: pd.DataFrame, baseline: pd.DataFram
     return found
 
 
+def place(study: Path) -> tuple[int, int]:
+    """The method's place in `LABELS`, and the seed."""
+    facts = json.loads((study / "study.json").read_text())
+    return list(LABELS).index(facts["method"]), facts["config"]["seed"]
+
+
 def main() -> None:
     """Print the numbers."""
-    studies = sorted(path.parent for path in HERE.glob("*/study.json"))
+    # In the order in which the same baseline run of two studies counts once: by method, then by seed.
+    studies = sorted((path.parent for path in HERE.glob("*/study.json")), key=place)
     trials, epochs = table(studies, "trials.jsonl"), table(studies, "epochs.jsonl")
     tuned, baseline = tuned_and_baseline(studies, trials)
     target = float(best_trials(trials).objective.median())
