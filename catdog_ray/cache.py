@@ -125,7 +125,8 @@ def read(folder: Path, size: int) -> Cached:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         train, test = (
             Part(
-                np.load(folder / f"{name}-pixels.npy", mmap_mode="r", allow_pickle=False),
+                # A plain array over the mapped file, which is pickled and shared like any other.
+                np.load(folder / f"{name}-pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray),
                 _array(folder / f"{name}-labels.npy"),
                 tuple(facts[f"{name}_files"]),
             )
