@@ -21,7 +21,7 @@ from catdog_ray.settings import METHODS, Config, ConfigError, UserError
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
+_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", "data.published", *MACHINE_SETTINGS)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
@@ -156,7 +156,7 @@ def saved_config(folder: Path) -> Config:
     directory = StudyDirectory(folder)
     study, machine = directory.read_study(), directory.read_machine_settings()
     try:
-        return configuration.load(base=configuration.from_dict(study["config"]), overrides=machine)
+        return configuration.load(base=configuration.from_saved(study["config"]), overrides=machine)
     except (KeyError, UserError) as error:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 
