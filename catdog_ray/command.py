@@ -19,6 +19,8 @@ from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
 from catdog_ray.settings import METHODS, Config, ConfigError, UserError
 
+_LONGEST_LINE = 1500
+
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 _MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", "data.published", *MACHINE_SETTINGS)
@@ -199,8 +201,14 @@ def _unused(folder: Path) -> Path:
     return candidate
 
 
+def shortened(text: str) -> str:
+    """A text that a flag or a file made long, with its middle left out."""
+    half = _LONGEST_LINE // 2
+    return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
+
+
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(shortened(text), file=sys.stderr)
     return code
 
 
