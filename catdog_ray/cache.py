@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -148,7 +149,11 @@ def _map(path: Path, count: int, image_size: int) -> np.ndarray:
         # A file without pictures cannot be mapped.
         np.save(path, np.empty(shape, np.uint8))
         return np.empty(shape, np.uint8)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        # On a full disk this is an error; writing to pages without blocks behind them would end the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
 
 
 def _keep_readable(path: Path, part: Decoded, image_size: int) -> None:

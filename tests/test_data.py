@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+import pickle
 import shutil
 import struct
 import zlib
@@ -437,6 +440,26 @@ def test_a_cache_that_cannot_be_written(below: str, tmp_path: Path) -> None:
     assert text.startswith(f"data.cache_dir: {place} cannot be written (")
     assert text.endswith("); set another")
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    text = refusal(settings(tmp_path, as_zip(tmp_path, FILES)))
+    assert text == f"data.cache_dir: {tmp_path / 'cache'} cannot be written (No space left on device); set another"
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_decoded_pictures_are_mapped_not_held(tmp_path: Path) -> None:
+    """The test split is the file itself; it cannot be written to by accident."""
+    test = data.load(settings(tmp_path, as_zip(tmp_path, FILES))).test
+    assert isinstance(test.pixels.base, np.memmap)
+    assert type(test.pixels) is np.ndarray
+    with pytest.raises(ValueError, match="read-only"):
+        test.pixels[0] = 0
+    assert pickle.loads(pickle.dumps(test)).pixels.sum() == test.pixels.sum()
 
 
 def test_nothing_is_written_outside_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
