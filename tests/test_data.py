@@ -567,3 +567,36 @@ def test_pictures_in_subfolders_of_a_class_and_linked_folders_count(tmp_path: Pa
     splits = data.load(config.data)
     assert len(splits.train.labels) + len(splits.selection.labels) == 8
     assert "train/dogs/more/deep/3.png" in splits.train.files + splits.selection.files
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("drawn", False),
+        ("https://host/pets.zip", False),
+        ("cats_and_dogs_filtered", False),
+        ("pets.zip", True),
+        ("~/pets", True),
+        ("/data/pets", True),
+    ],
+)
+def test_what_is_a_place_on_this_machine(
+    source: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a place is kept as an absolute path, so that a study goes on from any working folder."""
+    monkeypatch.chdir(tmp_path)
+    assert data.is_place(settings(tmp_path, source)) is expected
+    (tmp_path / "cats_and_dogs_filtered").mkdir()
+    if source == "cats_and_dogs_filtered":
+        assert data.is_place(settings(tmp_path, source))
+
+
+def test_classes_alone_are_split_by_data_alone(tmp_path: Path) -> None:
+    files = {f"{name}/{i}.png": encoded(noise(10 * i + n)) for n, name in enumerate(CLASSES) for i in range(10)}
+    splits = data.load(settings(tmp_path, write_folder(tmp_path / "pets", files)))
+    assert [len(images.labels) for images in (splits.train, splits.selection, splits.test)] == [18, 6, 6]
+    assert splits.train.class_names == CLASSES
+    # Another share or seed is another split, not the cached one.
+    again = data.load(settings(tmp_path, tmp_path / "pets", test_share=0.4))
+    assert len(again.test.labels) == 12
+    assert data.load(settings(tmp_path, tmp_path / "pets", split_seed=9)).test.files != splits.test.files
