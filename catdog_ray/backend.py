@@ -34,6 +34,9 @@ def hidden_start() -> Iterator[None]:
     """Drop what native code writes to stderr in the block: TensorFlow 2.21 tells of its start-up whatever
     TF_CPP_MIN_LOG_LEVEL says. Errors are exceptions and come through.
     """
+    if sys.stderr is None:  # closed by whoever started us
+        yield
+        return
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

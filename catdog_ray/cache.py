@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -125,7 +126,8 @@ def read(folder: Path, size: int) -> Cached:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         train, test = (
             Part(
-                np.load(folder / f"{name}-pixels.npy", mmap_mode="r", allow_pickle=False),
+                # A plain array over the mapped file, which is pickled and shared like any other.
+                np.load(folder / f"{name}-pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray),
                 _array(folder / f"{name}-labels.npy"),
                 tuple(facts[f"{name}_files"]),
             )
@@ -147,7 +149,11 @@ def _map(path: Path, count: int, image_size: int) -> np.ndarray:
         # A file without pictures cannot be mapped.
         np.save(path, np.empty(shape, np.uint8))
         return np.empty(shape, np.uint8)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        # On a full disk this is an error; writing to pages without blocks behind them would end the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
 
 
 def _keep_readable(path: Path, part: Decoded, image_size: int) -> None:

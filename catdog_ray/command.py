@@ -19,9 +19,19 @@ from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
 from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError
 
+_LONGEST_LINE = 1500
+
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "search.time_budget_s", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
+_MAY_CHANGE = (
+    "search.num_samples",
+    "search.time_budget_s",
+    "retrain.",
+    "cluster.",
+    "name",
+    "data.published",
+    *MACHINE_SETTINGS,
+)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
@@ -169,7 +179,7 @@ def saved_config(folder: Path) -> Config:
     directory = StudyDirectory(folder)
     study, machine = directory.read_study(), directory.read_machine_settings()
     try:
-        return configuration.load(base=configuration.from_dict(study["config"]), overrides=machine)
+        return configuration.load(base=configuration.from_saved(study["config"]), overrides=machine)
     except (KeyError, UserError) as error:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 
@@ -218,8 +228,14 @@ def _unused(folder: Path) -> Path:
     return candidate
 
 
+def shortened(text: str) -> str:
+    """A text that a flag or a file made long, with its middle left out."""
+    half = _LONGEST_LINE // 2
+    return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
+
+
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(shortened(text), file=sys.stderr)
     return code
 
 

@@ -60,6 +60,23 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     return config
 
 
+_LATER: dict[str, dict[str, Any]] = {
+    "data": {"published": {}, "test_share": 0.2},
+    "model": {"builder": None},
+}
+"""Settings that came after the first studies, with what held before there was a choice."""
+
+
+def from_saved(tree: Mapping[str, Any]) -> Config:
+    """The config in a study's study.json, which may be older than a setting."""
+    return from_dict(
+        {
+            name: {**_LATER[name], **section} if name in _LATER and isinstance(section, Mapping) else section
+            for name, section in tree.items()
+        }
+    )
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`key=value` with the value read as YAML: `search.max_epochs=9`, `retrain.milestones=[5,8]`."""
     key, equals, value = text.partition("=")

@@ -24,19 +24,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-_LONGEST_TEXT = 1500
-
-
 class UserError(Exception):
     """Something the user must change; its text is the one line that the command prints (exit code 2).
 
-    Whatever a file or a flag put into the text: it is one line, of bounded length, that no terminal obeys.
+    Whatever a file or a flag put into the text, it is one line that no terminal obeys.
     """
 
     def __init__(self, text: str) -> None:
-        line = printable(text)
-        half = _LONGEST_TEXT // 2
-        super().__init__(line if len(line) <= _LONGEST_TEXT else f"{line[:half]} ... {line[-half:]}")
+        super().__init__(printable(text))
 
 
 class RunFailed(Exception):

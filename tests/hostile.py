@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from catdog_ray import command
 from catdog_ray.decoding import Unreadable
 from catdog_ray.settings import UserError
 
@@ -51,7 +52,7 @@ def survived(kind: str, call: Callable[[], Any]) -> Any:
         outcome = "read"
     except (UserError, Unreadable) as error:
         outcome = "refused"
-        text = str(error)
+        text = command.shortened(str(error))
         assert text, type(error)
         assert "\n" not in text, text
         assert len(text) < 2000, text

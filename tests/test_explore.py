@@ -81,6 +81,13 @@ def test_groups_of_more_than_two() -> None:
     assert duplicates.groups(pixels[:0], []) == []
 
 
+def test_thousands_of_one_picture_are_one_group() -> None:
+    """Each with bytes of its own: four million pairs, none of which is kept."""
+    pixels = np.stack([decode(encoded(scene(seed)), 32) for seed in (1, 2)])[np.arange(3000) % 2]
+    found = duplicates.groups(pixels, [str(index) for index in range(3000)])
+    assert [(len(group), same) for group, same in found] == [(1500, False), (1500, False)]
+
+
 def test_beyond_the_bound_only_equal_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MOST_COMPARED", 2)
     pixels = np.stack([decode(encoded(scene(1)), 32)] * 3)

@@ -18,6 +18,7 @@ from small import images
 from catdog_ray import answers, export, model_file, prediction, train
 from catdog_ray.ledger import RecordError
 from catdog_ray.pictures import find
+from catdog_ray.settings import UserError
 
 ROOT = Path(__file__).parents[1]
 UNSEEN = images(60, seed=7)
@@ -118,13 +119,15 @@ def test_unlabelled_pictures_have_no_score(
     assert [picture["true_class"] for picture in found["pictures"]] == [None]
 
 
-def test_nothing_readable_is_exit_code_2(study: Path, photos: Path) -> None:
-    done = run(study, photos / "notes.txt", "nowhere.jpg")
-    assert done.returncode == 2
-    assert done.stderr == (
-        f"error: none of 2 picture(s) could be read: {photos / 'notes.txt'}: no picture, or of no known format\n"
+def test_nothing_readable_is_an_error_of_the_user(
+    study: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        answers.classify(study, [str(photos / "notes.txt"), "nowhere.jpg"], as_json=False, export_to=None)
+    assert str(caught.value) == (
+        f"none of 2 picture(s) could be read: {photos / 'notes.txt'}: no picture, or of no known format"
     )
-    assert "nowhere.jpg" in done.stdout
+    assert "nowhere.jpg" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
