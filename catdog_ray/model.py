@@ -34,7 +34,15 @@ def build(hyperparameters: HyperParameters, settings: ModelSettings, *, image_si
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    _create_variables(model, classes)
     return model
+
+
+def _create_variables(model: keras.Model, classes: int) -> None:
+    """Those of optimizer and metrics too: TensorFlow traces a step that creates variables a second time."""
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, classes)))
+    model.reset_metrics()
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -68,7 +68,8 @@ def fit(
     rows that an uninterrupted run gives. `callbacks` are those of another library; they run after `on_epoch`. Raises
     Diverged as soon as the loss is not finite.
     """
-    keras.utils.clear_session(free_memory=False)
+    # With its garbage collection: a worker that is used again would keep the last models for long.
+    keras.utils.clear_session(free_memory=True)
     keras.utils.set_random_seed(seed)
     network = model.build(
         hyperparameters, settings.model, image_size=train.pixels.shape[1], classes=len(train.class_names)
@@ -127,7 +128,6 @@ def checkpoint_epoch(path: Path) -> int:
 def load_checkpoint(path: Path, network: keras.Model) -> int:
     """Put a checkpoint into a freshly built model; returns its finished epochs. Raises CheckpointError."""
     epoch = checkpoint_epoch(path)
-    network.optimizer.build(network.trainable_variables)
     with np.load(path, allow_pickle=False) as stored:
         for prefix, variables in (("w", network.weights), ("o", network.optimizer.variables)):
             for index, variable in enumerate(variables):
