@@ -10,10 +10,18 @@ from catdog_ray.space import HyperParameters
 _FILTER_FACTORS = (1, 2, 4, 4)
 
 
-def build(hyperparameters: HyperParameters, settings: ModelSettings, *, image_size: int, classes: int) -> keras.Model:
+def build(
+    hyperparameters: HyperParameters,
+    settings: ModelSettings,
+    *,
+    image_size: int,
+    classes: int,
+    jit_compile: bool | str = "auto",
+) -> keras.Model:
     """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam.
 
-    Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities.
+    Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities. Layers compute in Keras'
+    dtype policy of the moment.
     """
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
@@ -27,12 +35,14 @@ def build(hyperparameters: HyperParameters, settings: ModelSettings, *, image_si
         layers.append(keras.layers.MaxPooling2D(2))
     layers += [keras.layers.Dropout(hyperparameters.number("dropout_rate")), keras.layers.Flatten()]
     layers += [keras.layers.Dense(units, activation="relu") for _ in range(dense_layers)]
-    layers.append(keras.layers.Dense(classes, activation="softmax"))
+    # In float32 under mixed precision too: a softmax of eight bits would blunt the loss.
+    layers.append(keras.layers.Dense(classes, activation="softmax", dtype="float32"))
     model = keras.Sequential(layers)
     model.compile(
         optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate")),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
+        jit_compile=jit_compile,
     )
     _create_variables(model, classes)
     return model

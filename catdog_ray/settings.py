@@ -87,6 +87,8 @@ class TrainSettings:
 
     batch_size: int
     checkpoint_epochs: int
+    precision: str
+    jit_compile: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,14 @@ METHODS = ("tpe", "random", "keras-tuner")
 
 STOCK = "keras-tuner-stock"
 """The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
+
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""Keras' dtype policies: weights are float32 in each of them."""
+
+
+JIT_COMPILE: Mapping[str, bool | str] = {"auto": "auto", "always": True, "never": False}
+"""`train.jit_compile` in Keras' words; its `auto` means XLA with JAX, and with TensorFlow on a GPU only."""
 
 
 KERNELS = ("fused", "imagedatagenerator")

@@ -18,7 +18,7 @@ from catdog_ray import augment, model
 from catdog_ray.data import Images
 from catdog_ray.ledger import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
-from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.settings import JIT_COMPILE, AugmentSettings, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
@@ -71,8 +71,14 @@ def fit(
     # With its garbage collection: a worker that is used again would keep the last models for long.
     keras.utils.clear_session(free_memory=True)
     keras.utils.set_random_seed(seed)
+    # Set every time: the process may have been another study's worker.
+    keras.config.set_dtype_policy(settings.train.precision)
     network = model.build(
-        hyperparameters, settings.model, image_size=train.pixels.shape[1], classes=len(train.class_names)
+        hyperparameters,
+        settings.model,
+        image_size=train.pixels.shape[1],
+        classes=len(train.class_names),
+        jit_compile=JIT_COMPILE[settings.train.jit_compile],
     )
     first = load_checkpoint(resume_from, network) if resume_from is not None else 0
     batches = augment.training_batches(
