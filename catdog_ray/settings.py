@@ -207,6 +207,8 @@ def check(config: Config) -> None:
     _at_least("model.dense_layers", config.model.dense_layers, 0)
     _at_least("train.batch_size", config.train.batch_size, 1)
     _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
+    _one_of("train.precision", config.train.precision, PRECISIONS)
+    _one_of("train.jit_compile", config.train.jit_compile, tuple(JIT_COMPILE))
     _one_of("search.method", search.method, (*METHODS, STOCK))
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
         _at_least(f"search.{name}", getattr(search, name), 1)
