@@ -13,14 +13,21 @@ from catdog_ray.space import HyperParameters
 _FILTER_FACTORS = (1, 2, 4, 4)
 
 
-def build(hyperparameters: HyperParameters, settings: ModelSettings, *, image_size: int, classes: int) -> keras.Model:
+def build(
+    hyperparameters: HyperParameters,
+    settings: ModelSettings,
+    *,
+    image_size: int,
+    classes: int,
+    jit_compile: bool | str = "auto",
+) -> keras.Model:
     """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam. Or the user's own network.
 
-    Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities.
-    Raises BuilderError where `settings.builder` gives something else.
+    Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities. Layers compute in Keras'
+    dtype policy of the moment. Raises BuilderError where `settings.builder` gives something else.
     """
     if settings.builder is not None:
-        return _own(hyperparameters, settings.builder, image_size=image_size, classes=classes)
+        return _own(hyperparameters, settings.builder, image_size=image_size, classes=classes, jit_compile=jit_compile)
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
     units = int(hyperparameters.number("dense_units"))
@@ -33,13 +40,16 @@ def build(hyperparameters: HyperParameters, settings: ModelSettings, *, image_si
         layers.append(keras.layers.MaxPooling2D(2))
     layers += [keras.layers.Dropout(hyperparameters.number("dropout_rate")), keras.layers.Flatten()]
     layers += [keras.layers.Dense(units, activation="relu") for _ in range(dense_layers)]
-    layers.append(keras.layers.Dense(classes, activation="softmax"))
+    # In float32 under mixed precision too: a softmax of eight bits would blunt the loss.
+    layers.append(keras.layers.Dense(classes, activation="softmax", dtype="float32"))
     model = keras.Sequential(layers)
     model.compile(
         optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate")),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
+        jit_compile=jit_compile,
     )
+    _create_variables(model, classes)
     return model
 
 
@@ -47,7 +57,9 @@ class BuilderError(Exception):
     """The user's function raised, or what it returned cannot be trained here."""
 
 
-def _own(hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int) -> keras.Model:
+def _own(
+    hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int, jit_compile: bool | str
+) -> keras.Model:
     """What `function(hyperparameters, input_shape, classes)` returns, compiled if it is not yet."""
     function = builder.resolve(name)
     try:
@@ -60,7 +72,9 @@ def _own(hyperparameters: HyperParameters, name: str, *, image_size: int, classe
             optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate", 1e-3)),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
+            jit_compile=jit_compile,
         )
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -73,6 +87,13 @@ def _require_trainable(name: str, model: Any, *, image_size: int, classes: int) 
             f"{name} must return a model from {expected[0]} to {expected[1]}, "
             f"got {model.input_shape} to {model.output_shape}"
         )
+
+
+def _create_variables(model: keras.Model, classes: int) -> None:
+    """Those of optimizer and metrics too: TensorFlow traces a step that creates variables a second time."""
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, classes)))
+    model.reset_metrics()
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -120,6 +120,8 @@ class TrainSettings:
 
     batch_size: int
     checkpoint_epochs: int
+    precision: str
+    jit_compile: str
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,14 @@ STOCK = "keras-tuner-stock"
 """The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
 
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""Keras' dtype policies: weights are float32 in each of them."""
+
+
+JIT_COMPILE: Mapping[str, bool | str] = {"auto": "auto", "always": True, "never": False}
+"""`train.jit_compile` in Keras' words; its `auto` means XLA with JAX, and with TensorFlow on a GPU only."""
+
+
 KERNELS = ("fused", "imagedatagenerator")
 """What may move the pixels: one resampling of the whole batch, or Keras' own of every image (the reference)."""
 
@@ -237,6 +247,8 @@ def check(config: Config) -> None:
     _at_least("model.dense_layers", config.model.dense_layers, 0)
     _at_least("train.batch_size", config.train.batch_size, 1)
     _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
+    _one_of("train.precision", config.train.precision, PRECISIONS)
+    _one_of("train.jit_compile", config.train.jit_compile, tuple(JIT_COMPILE))
     _one_of("search.method", search.method, (*METHODS, STOCK))
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
         _at_least(f"search.{name}", getattr(search, name), 1)

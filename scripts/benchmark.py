@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def rows() -> dict[str, Row]:
-    """All comparisons, by name."""
+    """All comparisons, by name. The time to a good answer, against the stock tuner, is to get a module beside these."""
     from benchmarks import control, inputs, startup, turnaround
 
     return {row.name: row for module in (inputs, turnaround, startup, control) for row in module.ROWS}

@@ -81,6 +81,28 @@ def training(size: int, *, quick: bool) -> Measurement:
     return dataclasses.replace(found, details={"image_size": size, "images": count, "epochs_timed": 2, **_place()})
 
 
+def with_setting(size: int, *, quick: bool, **setting: str) -> Measurement:
+    """Seconds an epoch of `train.fit` with one setting of `train` changed, over the shipped ones."""
+    _prepare()
+    from catdog_ray import config, train
+    from catdog_ray.space import HyperParameters
+
+    settings = config.load("cpu.yaml")
+    count = 320 if quick else 960
+    data, few = drawn_images(count, size=size), drawn_images(20, size=size)
+    point = HyperParameters.of(BASELINE)
+
+    def epoch(chosen: Any) -> float:
+        rows: list[Any] = []
+        options = train.FitSettings(settings.model, settings.augment, chosen)
+        train.fit(point, data, few, settings=options, epochs=3, seed=0, on_epoch=lambda row, _: rows.append(row))
+        return statistics.median(row.seconds for row in rows[1:])
+
+    changed = dataclasses.replace(settings.train, **setting)
+    found = in_turn(lambda: epoch(changed), lambda: epoch(settings.train), repetitions=2 if quick else 5)
+    return dataclasses.replace(found, details={"image_size": size, "images": count, **setting, **_place()})
+
+
 class _EpochClock:
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -157,6 +179,23 @@ ROWS = [
         at_least=False,
         needs="cpu",
         measure=lambda quick: training(64, quick=quick),
+    ),
+    *(
+        Row(
+            name=f"{prefix}{name}-{size}",
+            item=8,
+            words=f"epoch at {size} px{' on a GPU' if prefix else ''}: {words}",
+            unit="s",
+            bound=None,
+            at_least=False,
+            needs="gpu" if prefix else "cpu",
+            measure=lambda quick, size=size, setting=setting: with_setting(size, quick=quick, **setting),
+        )
+        for prefix, size in (("", 64), ("gpu-", 150))
+        for name, words, setting in (
+            ("precision", "mixed_bfloat16 over float32", {"precision": "mixed_bfloat16"}),
+            ("xla", "XLA always over auto", {"jit_compile": "always"}),
+        )
     ),
     Row(
         name="gpu-augmentation-150",
