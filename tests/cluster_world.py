@@ -127,7 +127,7 @@ class World:
             name = f"{key}_start_ray_commands"
             config[name] = [
                 # Which state of the package a worker imports: what `ray up` has put there, not what is installed here.
-                command.replace("RAY_AUTH_MODE=token;", "RAY_AUTH_MODE=token PYTHONPATH=$HOME/catdog_ray;")
+                command.replace("RAY_AUTH_MODE=token", "PYTHONPATH=$HOME/catdog_ray RAY_AUTH_MODE=token")
                 + (f"{flags} --object-store-memory=100000000" if "ray start" in command else "")
                 for command in config[name]
             ]

@@ -49,7 +49,6 @@ def report(work: Path) -> dict[str, Any]:
 
 def test_the_story_was_told_to_its_end(report: dict[str, Any]) -> None:
     assert "ray down" in report["seconds"], report["said"]
-    print(report["seconds"])
 
 
 def test_the_filled_in_file_passes_the_check(report: dict[str, Any]) -> None:
