@@ -134,13 +134,12 @@ def run_trials(
     def named(tune_trial: Any) -> str:
         return name_of(tune_trial.config)
 
-    wrapped = wrap_function(tune.with_parameters(function, **arguments))
-    # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
-    wrapped.__name__ = wrapped.__qualname__ = function.__name__.removeprefix("run_").capitalize()
     trainable = tune.with_resources(
-        wrapped,
+        wrap_function(tune.with_parameters(function, **arguments)),
         {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial},
     )
+    # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
+    trainable.__name__ = trainable.__qualname__ = function.__name__.removeprefix("run_").capitalize()
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -122,12 +122,12 @@ class World:
         path.write_text(text, encoding="utf-8")
         self.report["check"] = run(self.python, "scripts/check_cluster.py", str(path), check=False)
         config = yaml.safe_load(text)
-        config["setup_commands"] = []
+        config["setup_commands"] = [c for c in config["setup_commands"] if "venv " not in c and "pip" not in c]
         for key, flags in (("head", ""), ("worker", " --num-cpus=1")):
             name = f"{key}_start_ray_commands"
             config[name] = [
                 # Which state of the package a worker imports: what `ray up` has put there, not what is installed here.
-                command.replace("RAY_AUTH_MODE=token;", "RAY_AUTH_MODE=token PYTHONPATH=$HOME/catdog_ray;")
+                command.replace("RAY_AUTH_MODE=token", "PYTHONPATH=$HOME/catdog_ray RAY_AUTH_MODE=token")
                 + (f"{flags} --object-store-memory=100000000" if "ray start" in command else "")
                 for command in config[name]
             ]
@@ -140,8 +140,7 @@ class World:
 
     def on_head(self, file: Path, command: str, *, timeout: float = 240, check: bool = True) -> str:
         """A command on the head, in the checkout there, as the README says it."""
-        words = f"cd ~/catdog_ray && export RAY_AUTH_MODE=token PATH=$HOME/catdog_venv/bin:$PATH && {command}"
-        return self.ray("exec", str(file), words, timeout=timeout, check=check)
+        return self.ray("exec", str(file), f"cd ~/catdog_ray && {command}", timeout=timeout, check=check)
 
     def await_workers(self, file: Path) -> None:
         """Until Ray on the head counts three nodes."""
@@ -184,10 +183,7 @@ class World:
         }
         sets = " ".join(f"--set '{key}={value}'" for key, value in settings.items())
         flags = f"--address auto --num-samples 4 --no-retrain --name {name} {sets}"
-        words = (
-            "cd ~/catdog_ray && export RAY_AUTH_MODE=token PATH=$HOME/catdog_venv/bin:$PATH && "
-            f"python -m catdog_ray.tune {flags}"
-        )
+        words = f"cd ~/catdog_ray && python -m catdog_ray.tune {flags}"
         log = self.work / f"{name}.log"
         with log.open("wb") as output:
             driver = subprocess.Popen(
@@ -214,11 +210,13 @@ class World:
     def probe(self) -> Iterator[dict[str, Any]]:
         """Ask every port that is open on a host, without a token, from outside."""
         for name, host in self.hosts.items():
-            for address, port, owner in _listening(host.pid):
-                if port == 22:
+            listening = list(_listening(host.pid))
+            outside = {port for address, port, _ in listening if not _is_loopback(address)}
+            for address, port, owner in listening:
+                if port == 22 or (_is_loopback(address) and port in outside):
                     continue
                 seen = {"host": name, "bound": address, "port": port, "owner": owner}
-                if address.startswith("127.") or address == "::1":
+                if _is_loopback(address):
                     yield {**seen, "reached": _listens(HOSTS[name], port)}
                 else:
                     yield {**seen, "http": _ask_http(HOSTS[name], port), "grpc": _ask_grpc(HOSTS[name], port)}
@@ -229,6 +227,10 @@ def _network(pid: int) -> str | None:
         return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 def _listens(address: str, port: int) -> bool:
@@ -250,14 +252,19 @@ def _listening(pid: int) -> Iterator[tuple[str, int, str]]:
 
 
 def _ask_http(address: str, port: int) -> dict[str, str]:
-    """The first line of the answer to each of some requests; empty where the port does not speak HTTP."""
+    """The first line of the answer to each of some requests, and what followed; empty where it is no HTTP."""
     found = {}
     for path in ("/", "/metrics", "/api/jobs/", "/nodes?view=summary", "/api/local_raylet_healthz"):
         try:
             with socket.create_connection((address, port), timeout=3) as connection:
                 connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-                first = connection.recv(4096).split(b"\r\n")[0]
-            found[path] = first.decode("ascii", "replace") if first.startswith(b"HTTP/") else ""
+                answer = b""
+                while len(answer) < 10_000 and (more := connection.recv(4096)):
+                    answer += more
+            head, _, body = answer.partition(b"\r\n\r\n")
+            first = head.split(b"\r\n")[0].decode("ascii", "replace")
+            kind = "metrics" if body.startswith(b"# HELP ") else body[:40].decode("ascii", "replace")
+            found[path] = f"{first}: {kind}" if first.startswith("HTTP/") else ""
         except OSError as error:
             found[path] = "" if isinstance(error, TimeoutError | ConnectionResetError) else type(error).__name__
     return found
@@ -307,7 +314,7 @@ def main(work: Path, checkout: Path) -> None:
         world.report["before_down"] = world.rays()
         started = time.monotonic()
         world.report["down"] = world.ray("down", "-y", str(file))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while world.rays() and time.monotonic() < deadline:
             time.sleep(0.5)
         world.report["left"] = world.rays()

@@ -26,8 +26,8 @@ SETTINGS = {
     "space.dense_units": "{choices: [8, 16]}",
     "baseline.conv_filters": 4,
     "baseline.dense_units": 16,
-    "search.max_epochs": 400,
-    "search.grace_epochs": 400,
+    "search.max_epochs": 280,
+    "search.grace_epochs": 280,
     "train.checkpoint_epochs": 400,
 }
 

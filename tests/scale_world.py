@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fake_gpus
+
 WORKERS = 2
 
 
@@ -60,6 +62,10 @@ def scaling_cluster() -> Any:
 
 def main(work: Path) -> None:
     """A head without room, workers with room for two trials each, and a search that needs them all."""
+    # Ray reads these when it is first imported.
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = "0" * 64
+    os.environ["PATH"] = fake_gpus.install(work / "bin", 1)
     from small import quick_config
 
     from catdog_ray import cluster, environment, preflight, search
@@ -78,8 +84,6 @@ def main(work: Path) -> None:
             "data.cache_dir": str(work / "cache"),
         }
     )
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN"] = "0" * 64
     environment.prepare(config.cluster)
     import ray
 

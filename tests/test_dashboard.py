@@ -79,7 +79,8 @@ def test_the_running_search_is_seen_in_a_browser(report: dict[str, Any], work: P
     assert pages["asked_for_token"] == 1
     assert "catdog_ray.tune" in pages["jobs"]
     assert "RUNNING" in pages["jobs"]
-    assert "search" in pages["job"]
+    assert "RUNNING" in pages["job"]
+    assert "search: 0 of 2 ended, 0 epochs; trial-0001 started" in pages["job"]  # its log
     assert "Trial" in pages["actors"]
     assert "ImplicitFunc" not in pages["actors"]
     assert all((work / f"{name}.png").stat().st_size > 10_000 for name in ("jobs", "job", "actors"))

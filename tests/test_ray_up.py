@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, namespaces.skip_without("sshd", "ssh", "rsync", 
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 420
+REFUSED_HTTP = r"HTTP/1\.\d 4\d\d|$|Connection"
 REFUSED = {"UNAUTHENTICATED", "UNIMPLEMENTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
 
@@ -49,7 +50,6 @@ def report(work: Path) -> dict[str, Any]:
 
 def test_the_story_was_told_to_its_end(report: dict[str, Any]) -> None:
     assert "ray down" in report["seconds"], report["said"]
-    print(report["seconds"])
 
 
 def test_the_filled_in_file_passes_the_check(report: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ def test_the_search_is_whole_and_ran_on_both_workers(report: dict[str, Any], wor
     study = StudyDirectory(work / "results" / "hosts")
     facts = study.read_study()
     assert facts["state"] == "finished"
-    assert [node["ray_cpus"] for node in facts["nodes"]] == sorted([0, 1, 1]) or len(facts["nodes"]) == 3
+    assert sorted(node["ray_cpus"] for node in facts["nodes"]) == [0, 1, 1]
     rows = study.trials.read()
     assert sorted(row.trial for row in rows) == [0, 1, 2, 3]
     assert all(row.status == "completed" for row in rows)
@@ -90,11 +90,13 @@ def test_no_port_answers_without_the_token(report: dict[str, Any]) -> None:
     for port in ports:
         if "reached" in port:
             assert port["reached"] is False, port
-        else:
-            assert set(port["grpc"].values()) <= REFUSED, port
-            assert all(
-                re.match(r"(HTTP/1\.\d (401|403|404|400|405)|$|Connection)", s) for s in port["http"].values()
-            ), port
+            continue
+        assert set(port["grpc"].values()) <= REFUSED, port
+        answers = {path: answer for path, answer in port["http"].items() if not re.match(REFUSED_HTTP, answer)}
+        # Ray serves these to anybody: "is this node alive", and Prometheus' metrics, at whatever path.
+        if answers.get("/api/local_raylet_healthz", "").endswith(": success"):
+            del answers["/api/local_raylet_healthz"]
+        assert set(answers.values()) <= {"HTTP/1.0 200 OK: metrics"}, port
     # The probe does speak Ray's language: the head's control service and each raylet say what they miss.
     refusing = [port for port in ports if "UNAUTHENTICATED" in port.get("grpc", {}).values()]
     assert {port["host"] for port in refusing} == {"head", "first", "second"}

@@ -35,7 +35,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_trials_run_on_every_node_and_the_late_one_without_the_data_folder(nodes: dict[str, Any]) -> None:
-    assert [row[1:] for row in nodes["trials"]] == [["completed", 4]] * 9
+    assert [row[1:] for row in nodes["trials"]] == [["completed", 30]] * 9
     assert nodes["slots"] == 5
     assert len(nodes["late"]) == 1
     assert set(nodes["most_at_once"]) == {*nodes["nodes"].values(), *nodes["late"]}
@@ -59,8 +59,7 @@ def test_preflight_names_node_and_cure_within_seconds(nodes: dict[str, Any]) -> 
     assert refused["no storage"].startswith("cluster.storage_path: null keeps checkpoints on this machine")
     assert "has 0 GPU(s) by nvidia-smi, and Ray believes in 1" in refused["no driver"]
     assert "has keras 9.9.9, the driver 3." in refused["other keras"]
-    assert "has another state of catdog_ray than the driver" in refused["no package"]
-    for name in ("no driver", "other keras", "no package"):
+    for name in ("no driver", "other keras"):
         assert refused[name].startswith("node 1")
         assert refused[f"{name}, seconds"] < 20
     assert nodes["left_in_storage"] == []
