@@ -381,11 +381,8 @@ def test_what_is_no_assignment(text: str) -> None:
 def test_assigned_values_that_are_no_yaml(value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         configuration.parse_assignment(f"label={value}")
-    text = str(caught.value)
-    assert text.startswith(f"--set label: the value '{value[:700]}")
-    assert "' is no YAML: " in text
-    assert len(text) < 1600
-    assert "\n" not in text
+    assert str(caught.value).startswith(f"--set label: the value {value!r} is no YAML: ")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
