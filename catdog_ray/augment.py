@@ -1,25 +1,25 @@
-"""A uint8 batch becomes an augmented float batch, by `ImageDataGenerator`, deterministic from (seed, epoch).
+"""A uint8 batch becomes an augmented float batch, deterministic from (seed, epoch).
 
-The generator object owns the policy and draws every random parameter; this module is the only one that imports it.
+`ImageDataGenerator` owns the policy and draws every random parameter, whichever kernel then moves the pixels: its own,
+image by image, or `warp` for the whole batch. This module is the only one that imports it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from catdog_ray.data import Images
 from catdog_ray.settings import AugmentSettings
+from catdog_ray.warp import PIXEL_SCALE, matrices, warp
 
 try:
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 except ImportError:  # with JAX or PyTorch alone, Keras carries the same class
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-
-RESCALE = 1 / 255
 
 # ImageDataGenerator draws from NumPy's global generator; it is borrowed under this lock and put back.
 _GLOBAL_NUMPY = threading.Lock()
@@ -28,7 +28,7 @@ _GLOBAL_NUMPY = threading.Lock()
 def image_data_generator(settings: AugmentSettings) -> Any:
     """The policy as an `ImageDataGenerator`."""
     return ImageDataGenerator(
-        rescale=RESCALE,
+        rescale=PIXEL_SCALE,
         horizontal_flip=settings.horizontal_flip,
         rotation_range=settings.rotation_range,
         zoom_range=settings.zoom_range,
@@ -37,26 +37,46 @@ def image_data_generator(settings: AugmentSettings) -> Any:
 
 def training_batches(
     images: Images, settings: AugmentSettings | None, *, batch_size: int, seed: int, first_epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Any, np.ndarray]]:
     """Endless shuffled batches, epoch after epoch from `first_epoch` (counted from 0).
 
-    Yields x (batch, size, size, 3) float32 in [0, 1] and y (batch,) int32; an epoch's last batch may be smaller.
+    Yields x (batch, height, width, 3) float32 in [0, 1] and y (batch,) int32; an epoch's last batch may be smaller.
+    x is what `warp` returns with the fused kernel, else a NumPy array.
     Order and transforms of epoch e depend on (seed, e) alone. `settings` None: only rescaled.
     """
     generator = None if settings is None else image_data_generator(settings)
     epoch = first_epoch
     while True:
         order = np.random.default_rng([seed, epoch]).permutation(len(images.labels))
-        transforms = None if generator is None else draw_transforms(generator, images, seed=seed, epoch=epoch)
+        batch = _rescaled(images)
+        if settings is not None:
+            transforms = draw_transforms(generator, images, seed=seed, epoch=epoch)
+            if settings.kernel == "fused":
+                batch = _fused(images, transforms, batch_size=min(batch_size, len(order)))
+            else:
+                batch = _one_by_one(generator, images, transforms)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            pixels = images.pixels[chosen]
-            if generator is None or transforms is None:
-                batch = rescale(pixels)
-            else:
-                batch = apply(generator, pixels, [transforms[index] for index in chosen])
-            yield batch, images.labels[chosen]
+            yield batch(chosen), images.labels[chosen]
         epoch += 1
+
+
+Batch = Callable[[np.ndarray], Any]
+"""The images at these indices, ready to train on."""
+
+
+def _rescaled(images: Images) -> Batch:
+    return lambda chosen: rescale(images.pixels[chosen])
+
+
+def _one_by_one(generator: Any, images: Images, transforms: list[dict[str, Any]]) -> Batch:
+    return lambda chosen: apply(generator, images.pixels[chosen], [transforms[index] for index in chosen])
+
+
+def _fused(images: Images, transforms: list[dict[str, Any]], *, batch_size: int) -> Batch:
+    height, width = images.pixels.shape[1:3]
+    sources = matrices(transforms, height=height, width=width)
+    return lambda chosen: warp(images.pixels[chosen], sources[chosen], batch_size=batch_size)
 
 
 def draw_transforms(generator: Any, images: Images, *, seed: int, epoch: int) -> list[dict[str, Any]]:
@@ -82,4 +102,4 @@ def apply(generator: Any, pixels: np.ndarray, transforms: list[dict[str, Any]]) 
 
 def rescale(pixels: np.ndarray) -> np.ndarray:
     """uint8 pixels to float32 in [0, 1]: all that validation and test images get."""
-    return pixels.astype(np.float32) * np.float32(RESCALE)
+    return pixels.astype(np.float32) * np.float32(PIXEL_SCALE)

@@ -17,16 +17,22 @@ from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
-from catdog_ray.settings import METHODS, Config, ConfigError, UserError
+from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError
+
+_LONGEST_LINE = 1500
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
+_MAY_CHANGE = (
+    "search.num_samples",
+    "search.time_budget_s",
+    "retrain.",
+    "cluster.",
+    "name",
+    "data.published",
+    *MACHINE_SETTINGS,
+)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
-
-
-class CommandFailed(Exception):
-    """The command ran and did not reach its end; its text is printed (exit code 1)."""
 
 
 class Interrupted(Exception):
@@ -52,7 +58,7 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         code = DONE
     except UserError as error:
         code = _say(f"error: {error}", USER_ERROR)
-    except CommandFailed as error:
+    except RunFailed as error:
         code = _say(f"failed: {error}", FAILED)
     except Interrupted as error:
         code = _say(f"interrupted: {error}", INTERRUPTED)
@@ -68,8 +74,8 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
     sys.exit(code)
 
 
-def study_parser(program: str, description: str) -> argparse.ArgumentParser:
-    """The flags of the commands that search."""
+def study_parser(program: str, description: str, *, method: str | None = None) -> argparse.ArgumentParser:
+    """The flags of the commands that search; one that knows a single `method` has no --search."""
     parser = Parser(
         prog=f"python -m catdog_ray.{program}",
         description=description,
@@ -79,16 +85,27 @@ def study_parser(program: str, description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file of the experiment (default: configs/quickstart.yaml)")
     add("--num-samples", type=int, metavar="N", help="number of trials in all (search.num_samples)")
-    add("--data", metavar="PATH", help="zip archive, folder, or 'drawn' (data.source)")
+    add("--data", metavar="DATA", help="zip archive, folder, URL, published name, or 'drawn' (data.source)")
+    add(
+        "--model",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="a network of your own; its space in --config (model.builder)",
+    )
     add("--name", metavar="NAME", help="name of the study, a folder under the output (default: the config's, numbered)")
     add("--output", metavar="DIR", help="where studies are written (output)")
     add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
-    add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
+    if method is None:
+        add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
+    else:
+        parser.set_defaults(search=method)
     add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
     add(
         "--retrain",
         action=argparse.BooleanOptionalAction,
         help="retrain what was found, or with --no-retrain search only (retrain.enabled)",
+    )
+    add(
+        "--time-budget", metavar="TIME", help="end the search after 90s, 45m or 8h; then retrain (search.time_budget_s)"
     )
     add("--address", metavar="ADDRESS", help="'local', 'auto' to join a running Ray, or host:port (cluster.address)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, dotted; may be repeated")
@@ -100,15 +117,25 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
     named: dict[str, Any] = {
         "search.num_samples": flags.num_samples,
         "data.source": flags.data,
+        "model.builder": flags.model,
         "name": flags.name,
         "output": flags.output,
         "seed": flags.seed,
         "search.method": flags.search,
         "cluster.address": flags.address,
         "retrain.enabled": flags.retrain,
+        "search.time_budget_s": None if flags.time_budget is None else seconds_of(flags.time_budget),
     }
     overrides = {key: value for key, value in named.items() if value is not None}
     return {**overrides, **assignments(flags.set, overrides)}
+
+
+def seconds_of(text: str) -> float:
+    """A time such as `90s`, `45m`, `1.5h` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None:
+        raise ConfigError(f"--time-budget must be a number with s, m or h, such as 90s, 45m or 8h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def assignments(texts: Sequence[str], taken: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +154,7 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
     overrides = study_overrides(flags)
     if not flags.resume:
         config = configuration.load(flags.config, overrides=overrides)
+        _require_own_method(config, flags)
         folder = _output(config) / config.name
         if "name" not in overrides:
             folder = _unused(folder)
@@ -135,13 +163,14 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
             raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
         return config, folder
     base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
-    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name)
+    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name, flags)
     saved = saved_config(folder)
     if flags.config is None:
         wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
     else:
         wanted = configuration.load(flags.config, overrides={**overrides, "name": folder.name})
     require_resumable(saved, wanted, folder)
+    _require_own_method(wanted, flags)
     return wanted, folder
 
 
@@ -150,7 +179,7 @@ def saved_config(folder: Path) -> Config:
     directory = StudyDirectory(folder)
     study, machine = directory.read_study(), directory.read_machine_settings()
     try:
-        return configuration.load(base=configuration.from_dict(study["config"]), overrides=machine)
+        return configuration.load(base=configuration.from_saved(study["config"]), overrides=machine)
     except (KeyError, UserError) as error:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 
@@ -172,13 +201,19 @@ def _output(config: Config) -> Path:
         raise ConfigError(f"output: {config.output!r}: {error}") from None
 
 
-def _newest_unfinished(output: Path, name: str) -> Path:
+def _require_own_method(config: Config, flags: argparse.Namespace) -> None:
+    if config.search.method == STOCK and flags.search != STOCK:
+        raise ConfigError(f"search.method: {STOCK} is what python -m catdog_ray.baseline runs; tune knows {METHODS}")
+
+
+def _newest_unfinished(output: Path, name: str, flags: argparse.Namespace) -> Path:
     found = []
     for file in sorted(output.glob("*/study.json")):
         if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
             continue
         study = StudyDirectory(file.parent).read_study()
-        if study.get("state") != "finished":
+        is_mine = (study.get("method") == STOCK) == (flags.search == STOCK)
+        if is_mine and study.get("state") != "finished":
             found.append((str(study.get("started_utc")), file.parent))
     if not found:
         raise ConfigError(f"--resume: no unfinished study {name}* under {output}/; say which with --name")
@@ -193,8 +228,14 @@ def _unused(folder: Path) -> Path:
     return candidate
 
 
+def shortened(text: str) -> str:
+    """A text that a flag or a file made long, with its middle left out."""
+    half = _LONGEST_LINE // 2
+    return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
+
+
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(shortened(text), file=sys.stderr)
     return code
 
 

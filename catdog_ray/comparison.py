@@ -9,15 +9,20 @@ from statistics import median
 
 import numpy as np
 
-from catdog_ray import audit, curves, groups, retrained
-from catdog_ray.audit import Evidence
+from catdog_ray import audit, curves, groups, retrained, simulate
+from catdog_ray.audit import Course, Evidence
 from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
 from catdog_ray.ledger import RecordError
 from catdog_ray.records import STATUSES, best_trial
 from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
+from catdog_ray.settings import SearchSettings
+from catdog_ray.simulate import Curve
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
+
+REPLAYED_ORDERS = 200
+"""Random orders of a search's trials in which early stopping is replayed."""
 
 TRAINING_FACTOR = 3
 """Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
@@ -60,6 +65,22 @@ class Method:
 
 
 @dataclass(frozen=True)
+class EarlyStopping:
+    """Searches whose trials all ran to full length, replayed through ASHA; estimates are over searches.
+
+    `orders` random orders of each search's trials, `concurrent` at once; see `simulate.Effect`.
+    """
+
+    name: str
+    orders: int
+    concurrent: int
+    share_of_epochs: Estimate
+    kept_best: Estimate
+    regret: Estimate
+    regret_p95: Estimate
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common."""
 
@@ -77,8 +98,10 @@ class Comparison:
     accuracies: tuple[Accuracy, ...]
     searches_compared: tuple[Compared, ...]
     accuracies_compared: tuple[Compared, ...]
+    milestones_compared: tuple[Compared, ...]
     images_compared: tuple[Compared, ...]
     importance: Mapping[str, Mapping[str, float] | None]
+    early_stopping: tuple[EarlyStopping, ...]
     classified: tuple[Classified, ...]
     mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...]
@@ -132,11 +155,13 @@ def compare(
         accuracies=tuple(retrained.accuracies(runs)),
         searches_compared=tuple(_compare_searches(found)),
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
+        milestones_compared=tuple(retrained.compare_milestones(runs)),
         images_compared=tuple(retrained.compare_images(runs)),
         importance={
             item.name: importance([row for study in item.studies for row in study.trials], first.space)
             for item in found
         },
+        early_stopping=tuple(effect for item in found for effect in _early_stopping(item)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
         warnings=tuple(_warnings(found, runs, left_out)),
@@ -203,6 +228,51 @@ def _method(found: Group, reference: float | None) -> Method:
         suggestion_seconds=sum(suggested) / len(suggested) if suggested else None,
         suggestion_share=sum(suggested) / sum(seconds) if sum(seconds) else 0.0,
     )
+
+
+def _early_stopping(found: Group) -> list[EarlyStopping]:
+    """Nothing unless every trial of every search that has epochs ran to full length, and each search has three."""
+    searches = []
+    for study in found.studies:
+        full = study.facts["config"]["search"]["max_epochs"]
+        lengths = [row.epochs for row in study.trials if row.status != "failed"]
+        if len(lengths) < 3 or min(lengths) < full:
+            return []
+        searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
+    held = sum(node.get("ray_cpus", 1) for node in found.studies[0].facts["nodes"])
+    concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
+    effects = [
+        simulate.effect(
+            {number: _curve(study.courses[number]) for number in numbers},
+            settings=_search_settings(study),
+            concurrent=concurrent,
+            orders=REPLAYED_ORDERS,
+            seed=study.seed,
+        )
+        for study, numbers in searches
+    ]
+    return [
+        EarlyStopping(
+            found.name,
+            REPLAYED_ORDERS,
+            concurrent,
+            *(
+                estimate([getattr(effect, name) for effect in effects], cut=name != "regret")
+                for name in ("share_of_epochs", "kept_best", "regret", "regret_p95")
+            ),
+        )
+    ]
+
+
+def _curve(course: Course) -> Curve:
+    """With the first epoch, whose start is not on record, as long as the others."""
+    seconds = np.diff(course.elapsed_s)
+    return Curve(tuple(course.accuracies), (float(np.median(seconds)) if len(seconds) else 1.0, *seconds))
+
+
+def _search_settings(study: Evidence) -> SearchSettings:
+    raw = study.facts["config"]["search"]
+    return SearchSettings(**{name: raw.get(name) for name in SearchSettings.__dataclass_fields__})
 
 
 def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None:

@@ -36,8 +36,12 @@ _FREE = (
 )
 """Settings that may differ among the seeds of one method. What was retrained stands under its own milestone."""
 
-_SAME_FOR_ALL = ("search.num_samples", "search.max_epochs", "search.scoring_window", "search.start_from")
+_SAME_FOR_ALL = ("search.max_epochs", "search.scoring_window", "search.start_from")
 """Of `search.` and `cluster.`, what all methods must share; the rest makes a method what it is."""
+
+_BUDGET = ("search.num_samples", "search.time_budget_s")
+"""What all studies of one method must share. Methods may differ in it: one without early stopping has fewer trials at
+equal epochs, and the step curves compare at equal spending."""
 
 _OF_THE_METHOD = ("search.", "cluster.")
 
@@ -65,8 +69,8 @@ def group(studies: Sequence[Evidence]) -> list[Group]:
     if not studies:
         raise ComparisonError("there is no study to compare")
     ordered = sorted(studies, key=lambda study: (study.method, study.seed, study.name))
-    for study in ordered[1:]:
-        _require_comparable(ordered[0], study)
+    for before, study in itertools.pairwise(ordered):
+        _require_comparable(before, study)
     families: dict[tuple[str, tuple[tuple[str, str], ...]], list[Evidence]] = {}
     for study in ordered:
         kind = tuple((key, repr(value)) for key, value in sorted(_settings(study).items()) if _of_the_method(key))
@@ -81,8 +85,11 @@ def group(studies: Sequence[Evidence]) -> list[Group]:
 
 
 def differing(first: Evidence, second: Evidence) -> dict[str, tuple[Any, Any]]:
-    """Fields that must be alike in all studies of a comparison and are not, with both values."""
+    """Fields that must be alike in both studies and are not, with both values; more for two of one method."""
     a, b = _shared(first), _shared(second)
+    if first.method == second.method:
+        a |= {key: _settings(first).get(key) for key in _BUDGET}
+        b |= {key: _settings(second).get(key) for key in _BUDGET}
     return {key: (a.get(key), b.get(key)) for key in sorted(set(a) | set(b)) if a.get(key) != b.get(key)}
 
 

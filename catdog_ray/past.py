@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler
 
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import TrialEpochRow, TrialRow, finite_or_none
+from catdog_ray.records import TrialEpochRow, TrialRow, ended_row
 from catdog_ray.settings import SearchSettings
 
 
@@ -46,7 +46,9 @@ class _Numbered:
 
 
 @dataclass
-class _Replayed:
+class Replayed:
+    """A trial as ASHA sees it: its number."""
+
     config: dict[str, Any]
 
 
@@ -74,14 +76,14 @@ class Past:
         settled = []
         rows = study.epochs.read()
         for row in rows:
-            tune_trial = _Replayed({"number": row.trial})
+            tune_trial = Replayed({"number": row.trial})
             if row.trial not in epochs:
                 asha.on_trial_add(None, tune_trial)
             epochs[row.trial].append(row)
             decision = asha.on_trial_result(None, tune_trial, {"epoch": row.epoch, "objective": row.objective})
             if decision == ASHAScheduler.STOP and row.trial not in ended:
                 ended.add(row.trial)
-                settled.append(trial_row(epochs[row.trial], settings.max_epochs, None, row.elapsed_s))
+                settled.append(ended_row(epochs[row.trial], settings.max_epochs, None, row.elapsed_s))
         elapsed = max([*(row.elapsed_s for row in rows), *(row.elapsed_s for row in finished)], default=0.0)
         return cls(finished, settled, epochs, elapsed, asha)
 
@@ -95,23 +97,4 @@ def asha_scheduler(settings: SearchSettings) -> ResumableASHA:
         max_t=settings.max_epochs,
         grace_period=settings.grace_epochs,
         reduction_factor=settings.reduction_factor,
-    )
-
-
-def trial_row(rows: Sequence[TrialEpochRow], max_epochs: int, failure: str | None, elapsed_s: float) -> TrialRow:
-    """The row of a trial that ended after `rows`, its epochs so far; `failure` is the reason if it failed."""
-    last = rows[-1]
-    status = "failed" if failure else "completed" if last.epoch >= max_epochs else "stopped"
-    return TrialRow(
-        trial=last.trial,
-        status=status,
-        reason=failure,
-        hyperparameters=last.hyperparameters,
-        epochs=last.epoch,
-        objective=finite_or_none(last.objective),
-        parameters=last.parameters,
-        multiply_adds=last.multiply_adds,
-        suggestion_seconds=last.suggestion_seconds,
-        training_seconds=sum(row.seconds for row in rows),
-        elapsed_s=elapsed_s,
     )

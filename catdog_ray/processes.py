@@ -37,6 +37,8 @@ def uninterrupted(start: Callable[[], Result], *, on: Executor) -> Result:
             claim()
         result = outcome.result()
     if interrupted.is_set():
+        # Ray's C++ handler, if the signal met it between two claims, passes it on and sets an alarm that aborts.
+        signal.alarm(0)
         raise KeyboardInterrupt
     return result
 

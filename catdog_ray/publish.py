@@ -91,10 +91,12 @@ def as_json(found: Comparison) -> dict[str, Any]:
             for item in (
                 *found.searches_compared,
                 *found.accuracies_compared,
+                *found.milestones_compared,
                 *found.images_compared,
             )
         ],
         "importance": found.importance,
+        "early_stopping": [dataclasses.asdict(item) for item in found.early_stopping],
         "classified": [
             {
                 "name": item.name,

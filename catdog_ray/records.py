@@ -173,6 +173,25 @@ def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     return min(scored, key=lambda row: (-typing.cast(float, row.objective), row.trial), default=None)
 
 
+def ended_row(rows: Sequence[TrialEpochRow], max_epochs: int, failure: str | None, elapsed_s: float) -> TrialRow:
+    """The row of a trial that ended after `rows`, its epochs so far; `failure` is the reason if it failed."""
+    last = rows[-1]
+    status = "failed" if failure else "completed" if last.epoch >= max_epochs else "stopped"
+    return TrialRow(
+        trial=last.trial,
+        status=status,
+        reason=failure,
+        hyperparameters=last.hyperparameters,
+        epochs=last.epoch,
+        objective=finite_or_none(last.objective),
+        parameters=last.parameters,
+        multiply_adds=last.multiply_adds,
+        suggestion_seconds=last.suggestion_seconds,
+        training_seconds=sum(row.seconds for row in rows),
+        elapsed_s=elapsed_s,
+    )
+
+
 def finite_or_none(value: float) -> float | None:
     """What a row holds: null for NaN and the infinities."""
     return value if math.isfinite(value) else None

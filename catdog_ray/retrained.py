@@ -136,6 +136,20 @@ def compare_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[
     return found
 
 
+def compare_milestones(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
+    """What training on gives: test accuracies at the last milestone minus each earlier one of the same runs."""
+    found = []
+    for name, by_milestone in runs.items():
+        *earlier, last = sorted(by_milestone)
+        for milestone in earlier:
+            unit, pairs = _paired_values(by_milestone[last], by_milestone[milestone], against_baseline=False)
+            if pairs:
+                difference = paired_difference([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+                longer, shorter = f"{name}, {last} epochs", f"{name}, {milestone} epochs"
+                found.append(Compared("test accuracy", None, longer, shorter, unit, difference))
+    return found
+
+
 def compare_images(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
     """The trained models of every two methods on the test images, paired by image.
 

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from catdog_ray.records import TrialRow
 from catdog_ray.settings import Choice, Range
-from catdog_ray.space import HyperParameters, require_inside
+from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Planned:
 class Suggester(Protocol):
     """Proposes configurations and learns how they did. Every method of search is one."""
 
-    def suggest(self, number: int) -> HyperParameters:
-        """The configuration of trial `number`, which now runs."""
+    def suggest(self, number: int) -> Suggestion | None:
+        """The configuration of trial `number`, which now runs; None while it is still being found."""
         ...
 
     def begin(self, number: int, hyperparameters: HyperParameters, objectives: Sequence[float] = ()) -> None:
@@ -96,8 +96,9 @@ class OptunaSuggester:
         self._running: dict[int, optuna.Trial] = {}
         self._reported: dict[int, int] = {}
 
-    def suggest(self, number: int) -> HyperParameters:
+    def suggest(self, number: int) -> Suggestion:
         """See `Suggester`."""
+        started = time.perf_counter()
         derived = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         if self._sampler == "tpe":
             self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=self._startup, seed=derived)
@@ -106,7 +107,7 @@ class OptunaSuggester:
         trial = self._study.ask(self._distributions)
         self._running[number] = trial
         trial.set_user_attr("number", number)
-        return require_inside(trial.params, self._space)
+        return Suggestion(require_inside(trial.params, self._space), time.perf_counter() - started)
 
     def begin(self, number: int, hyperparameters: HyperParameters, objectives: Sequence[float] = ()) -> None:
         """See `Suggester`."""
@@ -169,16 +170,17 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's parameters, or FINISHED."""
+        """The next trial's parameters, None to be asked again soon, or FINISHED."""
         if self._planned:
             planned = self._planned.pop(0)
             if self._suggester is not None:
                 self._suggester.begin(planned.number, planned.hyperparameters, planned.objectives)
         elif self._suggester is not None and self._open_numbers:
+            suggestion = self._suggester.suggest(self._open_numbers[0])
+            if suggestion is None:
+                return None
             number = self._open_numbers.pop(0)
-            started = time.perf_counter()
-            hyperparameters = self._suggester.suggest(number)
-            planned = Planned(number, hyperparameters, suggestion_seconds=time.perf_counter() - started)
+            planned = Planned(number, suggestion.hyperparameters, suggestion_seconds=suggestion.seconds)
         else:
             return Searcher.FINISHED
         self._numbers[trial_id] = planned.number

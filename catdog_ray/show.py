@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from catdog_ray import environment
-from catdog_ray.command import CommandFailed, Interrupted
+from catdog_ray.command import Interrupted
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import best_trial
-from catdog_ray.settings import Config
+from catdog_ray.settings import STOCK, Config, RunFailed
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
     """Run `study.run` with its progress shown, then print and draw what came out.
 
-    Raises CommandFailed where no trial has a score, Interrupted on Ctrl-C.
+    Raises RunFailed where no trial has a score, Interrupted on Ctrl-C.
     """
     environment.prepare(config.cluster)
     from catdog_ray import compare, live, plots, study
@@ -37,6 +37,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 config,
                 with_search=with_search,
                 top=top,
+                on_download=view.show_downloading,
                 on_data=view.show_decoding,
                 on_cluster=lambda running_on: _print_cluster(console, running_on),
                 on_progress=view.show,
@@ -44,7 +45,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     except KeyboardInterrupt:
         if not (folder / "study.json").exists():
             raise Interrupted("nothing was written yet; run the same command again") from None
-        raise Interrupted(f"the rows are in {folder}; to go on: {_again(folder, with_search)}") from None
+        raise Interrupted(f"the rows are in {folder}; to go on: {_again(folder, config, with_search)}") from None
     if splits.skipped:
         console.print(f"{len(splits.skipped)} unreadable files skipped: {', '.join(splits.skipped[:5])}", markup=False)
     found = compare.read(folder)
@@ -62,23 +63,24 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
 
 
 def _require_success(folder: Path, found: Study, config: Config) -> None:
-    """CommandFailed where nothing was found, or a retraining run that was asked for has no result."""
+    """RunFailed where nothing was found, or a retraining run that was asked for has no result."""
     if best_trial(found.trials) is None:
-        raise CommandFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
+        raise RunFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
     last = config.retrain.milestones[-1] if config.retrain.enabled else 0
     done = {(row.configuration, row.seed) for row in found.retrain if row.milestone == last}
     lost = {(row.configuration, row.seed) for row in StudyDirectory(folder).retrain_failures.read()} - done
     if config.retrain.enabled and lost:
         names = ", ".join(f"{configuration} seed {seed}" for configuration, seed in sorted(lost))
-        raise CommandFailed(f"retraining failed for {names}; the reasons are in {folder / 'retrain-failures.jsonl'}")
+        raise RunFailed(f"retraining failed for {names}; the reasons are in {folder / 'retrain-failures.jsonl'}")
 
 
-def _again(folder: Path, with_search: bool) -> str:
+def _again(folder: Path, config: Config, with_search: bool) -> str:
     """The command that goes on with a study."""
     if not with_search:
         return f"python -m catdog_ray.retrain {shlex.quote(str(folder))} with the same flags"
     place = f"--name {shlex.quote(folder.name)} --output {shlex.quote(str(folder.parent))}"
-    return f"python -m catdog_ray.tune --resume {place}"
+    program = "baseline" if config.search.method == STOCK else "tune"
+    return f"python -m catdog_ray.{program} --resume {place}"
 
 
 def _print_cluster(console: Console, running_on: Cluster) -> None:

@@ -5,7 +5,7 @@ The ranges themselves stand in YAML (`settings.FloatRange`, `settings.Choice`); 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from catdog_ray.settings import Range, Value, contains, describe
@@ -44,6 +44,22 @@ class HyperParameters(Mapping[str, Value]):
     def text(self) -> str:
         """One line for a person, such as `learning_rate 0.001, dropout_rate 0.5`."""
         return ", ".join(f"{name} {v:.3g}" if isinstance(v, float) else f"{name} {v}" for name, v in self.items())
+
+
+def starting_points(
+    names: Sequence[str], space: Mapping[str, Range], *, baseline: Mapping[str, Value]
+) -> list[HyperParameters]:
+    """The configurations that every method tries first, by their names in YAML (`search.start_from`)."""
+    known = {"baseline": HyperParameters.of({name: baseline[name] for name in space})}
+    return [known[name] for name in names]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A proposed point and the seconds that finding it took."""
+
+    hyperparameters: HyperParameters
+    seconds: float
 
 
 def require_inside(hyperparameters: Mapping[str, Value], space: Mapping[str, Range]) -> HyperParameters:

@@ -40,6 +40,7 @@ def tables(found: Comparison) -> list[Table]:
         _times(found),
         _retrained(found),
         _differences(found),
+        _early_stopping(found),
         _importance(found),
         _classified(found),
         _mistakes(found),
@@ -209,7 +210,12 @@ def _differences(found: Comparison) -> Table:
             _interval(item.difference.low, item.difference.high, signed=True),
             verdict(found, item),
         )
-        for item in (*found.searches_compared, *found.accuracies_compared, *found.images_compared)
+        for item in (
+            *found.searches_compared,
+            *found.accuracies_compared,
+            *found.milestones_compared,
+            *found.images_compared,
+        )
     )
     return Table(
         DIFFERENCES,
@@ -219,6 +225,36 @@ def _differences(found: Comparison) -> Table:
         "Searches are paired by seed (Student's t). Paired by test image (percentile bootstrap), the "
         "interval is about these trained models on images like these and knows nothing of other seeds. Each interval "
         f"stands alone: of {len(rows)}, about {0.05 * len(rows):.1f} would leave out zero by chance.",
+    )
+
+
+def _early_stopping(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            f"{item.share_of_epochs.n} x {item.orders}",
+            percent(1 - item.share_of_epochs.mean),
+            percent(item.kept_best.mean),
+            percent(item.regret.mean).replace(" %", " points"),
+            percent(item.regret_p95.mean).replace(" %", " points"),
+        )
+        for item in found.early_stopping
+    )
+    concurrent = found.early_stopping[0].concurrent if found.early_stopping else 0
+    return Table(
+        TRIALS,
+        "Trials of full length, replayed with early stopping",
+        (
+            "trials of",
+            "searches x orders",
+            "epochs saved",
+            "best trial kept",
+            "objective lost",
+            "worst twentieth",
+        ),
+        rows,
+        f"Each search's own curves in random orders, {concurrent} at once, through the same ASHA: what it would have "
+        "saved, how often the best trial would have run to the end, and how far the best objective would lie below.",
     )
 
 

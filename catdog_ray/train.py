@@ -6,7 +6,7 @@ import io
 import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from catdog_ray import augment, model
 from catdog_ray.data import Images
 from catdog_ray.ledger import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
-from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.settings import JIT_COMPILE, AugmentSettings, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
@@ -60,16 +60,25 @@ def fit(
     seed: int,
     on_epoch: OnEpoch | None = None,
     resume_from: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train for `epochs` in all and return the model; `on_epoch(row, model)` is called after each epoch.
 
     With `resume_from` (a file written by `save_checkpoint`) it goes on after that checkpoint's epoch and gives the
-    rows that an uninterrupted run gives. Raises Diverged as soon as the loss is not finite.
+    rows that an uninterrupted run gives. `callbacks` are those of another library; they run after `on_epoch`. Raises
+    Diverged as soon as the loss is not finite.
     """
-    keras.utils.clear_session(free_memory=False)
+    # With its garbage collection: a worker that is used again would keep the last models for long.
+    keras.utils.clear_session(free_memory=True)
     keras.utils.set_random_seed(seed)
+    # Set every time: the process may have been another study's worker.
+    keras.config.set_dtype_policy(settings.train.precision)
     network = model.build(
-        hyperparameters, settings.model, image_size=train.pixels.shape[1], classes=len(train.class_names)
+        hyperparameters,
+        settings.model,
+        image_size=train.pixels.shape[1],
+        classes=len(train.class_names),
+        jit_compile=JIT_COMPILE[settings.train.jit_compile],
     )
     first = load_checkpoint(resume_from, network) if resume_from is not None else 0
     batches = augment.training_batches(
@@ -83,7 +92,7 @@ def fit(
             epochs=epochs,
             shuffle=False,
             validation_data=RescaledBatches(selection),
-            callbacks=[_Reporter(seed, on_epoch)],
+            callbacks=[_Reporter(seed, on_epoch), *callbacks],
             verbose=0,
         )
     return network
@@ -125,7 +134,6 @@ def checkpoint_epoch(path: Path) -> int:
 def load_checkpoint(path: Path, network: keras.Model) -> int:
     """Put a checkpoint into a freshly built model; returns its finished epochs. Raises CheckpointError."""
     epoch = checkpoint_epoch(path)
-    network.optimizer.build(network.trainable_variables)
     with np.load(path, allow_pickle=False) as stored:
         for prefix, variables in (("w", network.weights), ("o", network.optimizer.variables)):
             for index, variable in enumerate(variables):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.settings import RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import cluster, ledger, study
+    from catdog_ray import inspection, ledger, provenance
 
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
@@ -43,16 +44,16 @@ def main(arguments: Sequence[str]) -> None:
         "command": f"python scripts/measure_drawn.py --size {flags.size} --train {flags.train} --test {flags.test} "
         f"--epochs {flags.epochs} --seeds {flags.seeds} --threads {flags.threads}",
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": study.commit(),
-        "versions": study.versions(),
-        "machine": cluster.node_facts(flags.threads, 0),
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "machine": {**inspection.machine(), "threads": flags.threads},
         "good_configuration": GOOD,
         "per_seed": per_seed,
         "figures": rows,
     }
     ledger.replace_file(flags.output, ledger.to_json(facts, indent=2) + "\n")
     if not all(row["holds"] for row in rows):
-        raise command.CommandFailed("a figure is not what it must be")
+        raise RunFailed("a figure is not what it must be")
 
 
 def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -36,6 +37,26 @@ def test_pixels_are_those_of_image_data_generator_itself():
     for index in range(4):
         theirs = generator.apply_transform(data.pixels[index].astype("float32"), transforms[index]) / 255
         np.testing.assert_allclose(ours[index], theirs, atol=1e-6)
+
+
+def test_both_kernels_give_the_same_training_batches():
+    """Three epochs of the same seed: shuffling, transforms, labels and the smaller last batch."""
+    data = images(40, size=24)
+    streams = [
+        augment.training_batches(
+            data, dataclasses.replace(SETTINGS, kernel=kernel), batch_size=16, seed=11, first_epoch=0
+        )
+        for kernel in ("fused", "imagedatagenerator")
+    ]
+    for (fused, labels), (reference, same_labels) in itertools.islice(zip(*streams, strict=True), 9):
+        assert fused.shape == reference.shape
+        assert fused.dtype == reference.dtype == np.float32
+        np.testing.assert_allclose(fused * 255, reference * 255, atol=0.05)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_the_shipped_experiments_use_the_fused_kernel():
+    assert SETTINGS.kernel == "fused"
 
 
 def test_drawn_parameters_fill_the_policys_ranges():

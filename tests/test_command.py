@@ -18,7 +18,7 @@ from make_rows import quickstart, write_study
 from catdog_ray import command, retrain, tune
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
-from catdog_ray.settings import ConfigError, UserError
+from catdog_ray.settings import STOCK, ConfigError, RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"ray", "keras", "tensorflow", "numpy", "pandas", "scipy", "optuna", "matplotlib", "rich", "PIL"}
@@ -56,6 +56,7 @@ def handlers_are_put_back() -> Iterator[None]:
             "tune",
             "--config --num-samples --data --name --output --seed --search --resume --no-retrain --address --set",
         ),
+        ("baseline", "--config --num-samples --data --name --output --seed --resume --no-retrain --address --set"),
         ("retrain", "STUDY --epochs --seeds --top-k --data --address --set"),
     ],
 )
@@ -331,7 +332,7 @@ def exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | 
         (UserError("say which"), 2, "error: say which\n"),
         (ConfigError("seed must be 1"), 2, "error: seed must be 1\n"),
         (RecordError("is damaged"), 2, "error: is damaged\n"),
-        (command.CommandFailed("no trial has a score"), 1, "failed: no trial has a score\n"),
+        (RunFailed("no trial has a score"), 1, "failed: no trial has a score\n"),
         (command.Interrupted("the rows are in results"), 130, "interrupted: the rows are in results\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
@@ -433,6 +434,22 @@ def test_resume_takes_the_newest_unfinished_study(tmp_path: Path) -> None:
     assert (folder, config.name) == (tmp_path / "quickstart-2", "quickstart-2")
     config, folder = command.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "other"))
     assert (folder, config.name) == (tmp_path / "other", "other")
+
+
+def test_the_baseline_runs_its_one_method_and_tune_does_not(tmp_path: Path) -> None:
+    parser = command.study_parser("baseline", "Search.", method=STOCK)
+    config, folder = command.choose_study(parser.parse_args(["--output", str(tmp_path)]))
+    assert config.search.method == STOCK
+    with pytest.raises(ConfigError, match="--search"):
+        parser.parse_args(["--search", "tpe"])
+    with pytest.raises(ConfigError, match=r"search.method: keras-tuner-stock is what .*catdog_ray.baseline runs"):
+        command.choose_study(parsed("--output", str(tmp_path), "--set", f"search.method={STOCK}"))
+    write_study(folder, config, state="interrupted")
+    with pytest.raises(ConfigError, match="no unfinished study quickstart"):
+        command.choose_study(parsed("--output", str(tmp_path), "--resume"))
+    with pytest.raises(ConfigError, match=r"keras-tuner-stock is what .*catdog_ray.baseline runs"):
+        command.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "quickstart"))
+    assert command.choose_study(parser.parse_args(["--output", str(tmp_path), "--resume"]))[1] == folder
 
 
 def test_resume_goes_on_with_the_studys_own_settings(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from make_rows import trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, publish
+from catdog_ray import audit, comparison, publish, tables
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import RecordError, to_json
+from catdog_ray.settings import STOCK
 from catdog_ray.statistics import Difference, estimate
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -178,3 +179,18 @@ def test_trained_models_that_differ_show_nothing_of_the_methods(invented: Compar
     assert shown((0.05, 0.15), (0.02, 0.2))
     assert not shown((0.05, 0.15), (-0.02, 0.2))
     assert not shown((-0.05, 0.15), (0.02, 0.2))
+
+
+def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) -> None:
+    """Against a replay by hand of one search; a method with stopped trials has nothing to replay."""
+    stock = [audit.read(write_invented(tmp_path / f"s{k}", method=STOCK, seed=k, stopping=False)) for k in (0, 1)]
+    stopped = audit.read(write_invented(tmp_path / "tpe"))
+    found = comparison.compare([*stock, stopped])
+    [item] = found.early_stopping
+    assert (item.name, item.orders, item.share_of_epochs.n) == ("Keras Tuner, stock", 200, 2)
+    assert 0.1 < item.share_of_epochs.mean < 0.9
+    assert 0 <= item.regret.mean <= item.regret_p95.mean
+    assert 0 < item.kept_best.mean <= 1
+    text = tables.markdown(found)
+    assert "replayed with early stopping" in text
+    assert "2 x 200" in text

@@ -59,6 +59,16 @@ def test_another_budget_is_refused(tmp_path: Path) -> None:
         groups.group([first, second])
 
 
+def test_methods_may_differ_in_their_number_of_trials_and_one_method_may_not(tmp_path: Path) -> None:
+    """Without early stopping there are fewer trials at equal epochs."""
+    first = invented(tmp_path / "first")
+    other = audit.read(write_invented(tmp_path / "other", method="random", milestones=(), trials=4, max_epochs=3))
+    assert [item.name for item in groups.group([first, other])] == ["TPE", "random search"]
+    again = audit.read(write_invented(tmp_path / "again", milestones=(), trials=4, max_epochs=3, seed=1))
+    with pytest.raises(ComparisonError, match=r"search\.num_samples is 3 and 4"):
+        groups.group([first, other, again])
+
+
 def test_other_data_is_refused_across_methods_too(tmp_path: Path) -> None:
     first = invented(tmp_path / "first")
     data = {**first.facts["data"], "fingerprint": "e" * 64}

@@ -92,6 +92,18 @@ def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
     assert (pair.difference.n, pair.difference.low) == (1, None)
 
 
+def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
+    """Last minus earlier milestone; over one search by retraining seed, over several by search."""
+    one, several = groups(tmp_path / "one", seeds=(0,)), groups(tmp_path / "several")
+    pair = retrained.compare_milestones(retrained.runs_by_milestone(one))[0]
+    assert (pair.first, pair.second, pair.unit, pair.milestone) == ("TPE, 6 epochs", "TPE, 4 epochs", SEEDS, None)
+    assert pair.difference == paired_difference(accuracy(one, "TPE", 6)[0], accuracy(one, "TPE", 4)[0])
+    pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[0]
+    later, earlier = accuracy(several, "TPE", 6), accuracy(several, "TPE", 4)
+    assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
+    assert pair.difference.mean == pytest.approx(np.mean([np.mean(later[s]) - np.mean(earlier[s]) for s in later]))
+
+
 def test_images_are_paired_by_the_share_of_models_that_are_right(tmp_path: Path) -> None:
     found = groups(tmp_path)
     runs = retrained.runs_by_milestone(found)

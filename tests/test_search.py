@@ -14,6 +14,7 @@ from small import images, quick_config
 
 from catdog_ray import search
 from catdog_ray.ledger import StudyDirectory
+from catdog_ray.oracle import Oracle
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
 from catdog_ray.searchers import OptunaSuggester
 from catdog_ray.settings import contains
@@ -119,7 +120,28 @@ def test_random_search_by_name(tmp_path, ray_cluster):
     config = quick_config(search__num_samples=3, search__method="random")
     trials, _ = run(tmp_path, ray_cluster, config)
     alone = OptunaSuggester(config.space, sampler="random", seed=config.seed, startup_trials=1)
-    assert [row.hyperparameters for row in trials[1:]] == [dict(alone.suggest(number)) for number in (1, 2)]
+    suggested = [alone.suggest(number).hyperparameters for number in (1, 2)]
+    assert [row.hyperparameters for row in trials[1:]] == [dict(point) for point in suggested]
+
+
+def test_keras_tuners_oracle_drives_the_same_trials_and_is_rebuilt_from_the_rows(tmp_path, ray_cluster):
+    config = quick_config(search__num_samples=6, search__method="keras-tuner", search__startup_trials=3)
+    trials, _ = run(tmp_path, ray_cluster, config)
+    assert [row.trial for row in trials] == list(range(6))
+    assert trials[0].hyperparameters == dict(config.baseline)
+    assert all(contains(config.space[name], row.hyperparameters[name]) for row in trials for name in config.space)
+    assert {row.status for row in trials} <= {"completed", "stopped"}
+    # A point by the Gaussian process takes its time, one at random does not.
+    assert min(row.suggestion_seconds for row in trials[1:]) < 0.05 < max(row.suggestion_seconds for row in trials[1:])
+    more = quick_config(search__num_samples=7, search__method="keras-tuner", search__startup_trials=3)
+    resumed, rows = run(tmp_path, ray_cluster, more)
+    assert resumed[:6] == trials
+    assert resumed[6].suggestion_seconds > 0.05
+    alone = Oracle(config.space, seed=config.seed, startup_trials=3)
+    for row in trials:
+        alone.replay(row)
+    assert resumed[6].hyperparameters == dict(alone.suggest(6).hyperparameters)
+    assert len({(row.trial, row.epoch) for row in rows}) == len(rows) == sum(row.epochs for row in resumed)
 
 
 def test_a_diverged_trial_fails_once_with_its_reason_and_the_search_goes_on(tmp_path, ray_cluster):

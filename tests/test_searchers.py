@@ -30,7 +30,7 @@ def score(point: HyperParameters) -> float:
 def play(proposer: OptunaSuggester, numbers: range) -> list[HyperParameters]:
     points = []
     for number in numbers:
-        point = proposer.suggest(number)
+        point = proposer.suggest(number).hyperparameters
         proposer.report(number, 1, score(point) / 2)
         proposer.finish(number, "completed", 2, score(point))
         points.append(point)

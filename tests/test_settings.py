@@ -134,8 +134,12 @@ def test_methods_and_kernels_are_named_when_another_is_asked_for() -> None:
     assert text.startswith("search.method must be one of tpe, random")
     assert text.endswith(", got 'tep'; did you mean 'tpe'?")
     text = message(augment__kernel="opencv")
-    assert text.startswith("augment.kernel must be one of imagedatagenerator")
+    assert text.startswith("augment.kernel must be one of fused, imagedatagenerator")
     assert text.endswith(", got 'opencv'")
+    text = message(train__precision="float16")
+    assert text.startswith("train.precision must be one of float32, mixed_bfloat16, mixed_float16, got 'float16'")
+    text = message(train__jit_compile="yes")
+    assert text.startswith("train.jit_compile must be one of auto, always, never, got 'yes'")
     text = message(search__start_from=["baseline", "bestline"])
     assert text == "search.start_from must be one of baseline, got 'bestline'; did you mean 'baseline'?"
 

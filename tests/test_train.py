@@ -172,3 +172,16 @@ def test_a_saved_model_predicts_the_same(tmp_path: Path):
     network.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(train.predict(loaded, images(9)), train.predict(network, images(9)), atol=1e-6)
+
+
+def test_precision_and_compilation_are_as_set():
+    """Mixed precision computes in bfloat16 and keeps weights and probabilities in float32; the next fit is its own."""
+    mixed = dataclasses.replace(PLAIN, train=dataclasses.replace(CONFIG.train, precision="mixed_bfloat16"))
+    network = train.fit(POINT, images(), images(24), settings=mixed, epochs=1, seed=0)
+    assert network.layers[0].compute_dtype == "bfloat16"
+    assert network.layers[0].kernel.dtype == "float32"
+    assert train.predict(network, images(5)).dtype == np.float32
+    compiled = dataclasses.replace(PLAIN, train=dataclasses.replace(CONFIG.train, jit_compile="always"))
+    network = train.fit(POINT, images(), images(24), settings=compiled, epochs=1, seed=0)
+    assert network.layers[0].compute_dtype == "float32"
+    assert network.jit_compile is True

@@ -152,6 +152,11 @@ def differences(trials: pd.DataFrame, tuned: pd.DataFrame, baseline: pd.DataFram
             both = pd.concat([means[milestone, first], means[milestone, second]], axis=1, join="inner")
             apart = difference(both.iloc[:, 0], both.iloc[:, 1])
             found.append({"quantity": "test accuracy", **pair, "milestone": int(milestone), "difference": apart})
+    *_, earlier, last = sorted(set(tuned.milestone))
+    for name in order:
+        apart = difference(means[last, name], means[earlier, name])
+        sides = {"first": f"{name}, {last} epochs", "second": f"{name}, {earlier} epochs"}
+        found.append({"quantity": "test accuracy", "milestone": None, **sides, "unit": "searches", "difference": apart})
     for first, milestone in itertools.product(order, sorted(set(tuned.milestone))):
         own = tuned[(tuned.method == first) & (tuned.milestone == milestone)]
         brief = baseline[baseline.milestone == milestone].set_index("seed").test_accuracy

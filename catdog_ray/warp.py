@@ -1,0 +1,121 @@
+"""The pixels of a whole batch in one affine resampling: `ImageDataGenerator`'s warp, compiled where the backend can.
+
+Bilinear, edges repeated, float32 in [0, 1] from uint8. What is drawn, and for which image, is `augment`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+PIXEL_SCALE = 1 / 255
+
+GEOMETRY = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
+"""What of `ImageDataGenerator.get_random_transform` a matrix can say. All else must be None."""
+
+
+def matrices(transforms: Sequence[Mapping[str, Any]], *, height: int, width: int) -> np.ndarray:
+    """(n, 2, 3) float32: where in the source, (row, column), an output pixel's (row, column, 1) comes from.
+
+    `transforms` are parameters of `ImageDataGenerator.get_random_transform`. The product is that of Keras'
+    `apply_affine_transform` (rotation, shift, shear, zoom about the centre), then its flips of the result.
+    Raises ValueError for parameters that are no geometry.
+    """
+    beyond = sorted({name for found in transforms for name, value in found.items() if _is_beyond(name, value)})
+    if beyond:
+        raise ValueError(f"a matrix cannot say {', '.join(beyond)}; augment.kernel imagedatagenerator can")
+    drawn = {name: np.array([found[name] for found in transforms], np.float64) for name in GEOMETRY}
+    theta, shear = np.deg2rad(drawn["theta"]), np.deg2rad(drawn["shear"])
+    rotation = _stack([[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0]], len(transforms))
+    shift = _stack([[1, 0, drawn["tx"]], [0, 1, drawn["ty"]]], len(transforms))
+    sheared = _stack([[1, -np.sin(shear), 0], [0, np.cos(shear), 0]], len(transforms))
+    zoom = _stack([[drawn["zx"], 0, 0], [0, drawn["zy"], 0]], len(transforms))
+    # Keras shifts by the centre of (height, width) and swaps the axes afterwards; so both, in its order.
+    centre = np.array([[1, 0, (height - 1) / 2], [0, 1, (width - 1) / 2], [0, 0, 1]])
+    about_centre = centre @ (rotation @ shift @ sheared @ zoom) @ np.linalg.inv(centre)
+    swapped = about_centre[:, [1, 0, 2]][:, :, [1, 0, 2]]
+    up, left = drawn["flip_vertical"], drawn["flip_horizontal"]
+    flip = _stack([[1 - 2 * up, 0, up * (height - 1)], [0, 1 - 2 * left, left * (width - 1)]], len(transforms))
+    found: np.ndarray = (swapped @ flip)[:, :2].astype(np.float32)
+    return found
+
+
+def warp(pixels: np.ndarray, sources: np.ndarray, *, batch_size: int) -> Any:
+    """Warp uint8 images (n, height, width, channels) by `matrices` (n, 2, 3) into float32 in [0, 1] of that shape.
+
+    Batches smaller than `batch_size` are filled up for the computation, so that one compiled function serves all.
+    The result lies on the device that computed it; with TensorFlow it is a NumPy array, because its `fit` copies
+    what a Python generator yields to the host anyway.
+    """
+    count = len(pixels)
+    missing = max(0, batch_size - count)
+    if missing:
+        pixels = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
+        sources = np.concatenate([sources, np.zeros((missing, 2, 3), np.float32)])
+    found = _compiled()(ops.convert_to_tensor(pixels), ops.convert_to_tensor(sources))
+    if keras.backend.backend() == "tensorflow":
+        found = ops.convert_to_numpy(found)
+    return found[:count]
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Callable[[Any, Any], Any]:
+    """`_resample`, fused into one loop by XLA where Keras runs on TensorFlow or JAX; kept while the process lives."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        compiled: Callable[[Any, Any], Any] = tf.function(_resample, jit_compile=True)
+        return compiled
+    if backend == "jax":
+        import jax
+
+        return jax.jit(_resample)
+    return _resample
+
+
+def _resample(pixels: Any, sources: Any) -> Any:
+    """The four neighbours of every source position, weighted; positions beyond an edge are moved onto it."""
+    count, height, width, channels = pixels.shape
+    row = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1))
+    column = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width))
+
+    def position(axis: int, size: int) -> tuple[Any, Any, Any]:
+        """(index, next index, weight of the next) along one axis, each (count, height, width)."""
+        a, b, c = (ops.reshape(sources[:, axis, i], (-1, 1, 1)) for i in range(3))
+        exact = ops.clip(a * row + b * column + c, 0.0, size - 1.0)
+        below = ops.floor(exact)
+        index = ops.cast(below, "int32")
+        return index, ops.minimum(index + 1, size - 1), ops.expand_dims(exact - below, -1)
+
+    top, bottom, down = position(0, height)
+    left, right, across = position(1, width)
+    image = ops.reshape(ops.arange(count, dtype="int32") * (height * width), (-1, 1, 1))
+    flat = ops.reshape(pixels, (-1, channels))
+
+    def along(rows: Any) -> Any:
+        first = ops.cast(ops.take(flat, image + rows * width + left, axis=0), "float32")
+        second = ops.cast(ops.take(flat, image + rows * width + right, axis=0), "float32")
+        return first + (second - first) * across
+
+    upper, lower = along(top), along(bottom)
+    return (upper + (lower - upper) * down) * PIXEL_SCALE
+
+
+def _is_beyond(name: str, value: Any) -> bool:
+    return name not in GEOMETRY and value is not None
+
+
+def _stack(rows: Sequence[Sequence[Any]], count: int) -> np.ndarray:
+    """(count, 3, 3) from two rows of numbers or of arrays (count,), and the third row of an affine matrix."""
+    found = np.zeros((count, 3, 3))
+    found[:, 2, 2] = 1
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            found[:, i, j] = value
+    return found

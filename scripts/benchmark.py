@@ -1,0 +1,136 @@
+"""Measure what makes this project fast, side by side with what it replaces: `python scripts/benchmark.py`.
+
+Each comparison runs in a process of its own, both ways in turn, warm-up left out. Prints a table of ratios and writes
+results/benchmarks/<date>-<machine kind>.json. `--quick` is for a look; `--only NAME` for one or more rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Row, described, report
+
+from catdog_ray import command, inspection, ledger, provenance
+
+FOLDER = Path(__file__).parent.parent / "results" / "benchmarks"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Flags, then every row, then the table and the file."""
+    flags = parse(arguments)
+    if flags.row:
+        found = report(row := rows()[flags.row], row.measure(flags.quick))
+        flags.output.write_text(ledger.to_json(found), encoding="utf-8")
+        return
+    chosen = rows()
+    if flags.only:
+        chosen = {name: row for name, row in chosen.items() if any(re.fullmatch(only, name) for only in flags.only)}
+        if not chosen:
+            raise command.UserError(f"--only: no such row; there are {', '.join(rows())}")
+    machine = inspection.machine()
+    file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
+    results = []
+    for name, row in chosen.items():
+        print(f"{name}: {row.words}", flush=True)
+        results.append(run(row, quick=flags.quick, has_gpu=bool(machine["gpus"])))
+    facts = {
+        "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python scripts/benchmark.py", *arguments]),
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "machine": machine,
+        "quick": flags.quick,
+        "rows": merged(file, results) if flags.only else results,
+    }
+    print_table(facts["rows"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
+    print(f"written to {file}")
+    if any(row["state"] == "failed" for row in results):
+        raise command.CommandFailed("a row could not be measured")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--only", metavar="NAME", nargs="+", help="rows by name or regular expression; others in the file stay")
+    add("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast")
+    add(
+        "--output", type=Path, metavar="FILE", help="where to write (default: results/benchmarks/<date>-<machine>.json)"
+    )
+    add("--row", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def rows() -> dict[str, Row]:
+    """All comparisons, by name. The time to a good answer, against the stock tuner, is to get a module beside these."""
+    from benchmarks import control, inputs, startup, turnaround
+
+    return {row.name: row for module in (inputs, turnaround, startup, control) for row in module.ROWS}
+
+
+def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
+    """Measure one row in a process of its own: threads and backend are settled once in a process' life."""
+    again = f"python scripts/benchmark.py --only {row.name}"
+    if row.needs == "gpu" and not has_gpu:
+        return {**described(row), "state": "not measured", "reason": "no GPU here", "command": again}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "row.json"
+        flags = ["--row", row.name, "--output", str(output), *(["--quick"] if quick else [])]
+        hidden = {} if row.needs == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **hidden, **row.environment}
+        done = subprocess.run([sys.executable, __file__, *flags], env=environment, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+            return {**found, "command": again}
+    sys.stderr.write(done.stderr)
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    return {**described(row), "state": "failed", "reason": last, "command": again}
+
+
+def merged(file: Path, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an earlier run on this day and machine, the new ones in their places."""
+    earlier = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    new = {row["name"]: row for row in results}
+    kept = {row["name"]: row for row in earlier} | new
+    return [kept[name] for name in rows() if name in kept]
+
+
+def machine_kind(machine: dict[str, Any]) -> str:
+    """`amd-epyc-2-cores`, or with a GPU `nvidia-h100-80gb-hbm3-16-cores`."""
+    model = machine["gpus"][0] if machine["gpus"] else re.sub(r"\(.*?\)|CPU|@.*", "", machine["cpu_model"])
+    return re.sub(r"[^a-z0-9]+", "-", f"{model} {machine['cores']} cores".lower()).strip("-")
+
+
+def print_table(results: list[dict[str, Any]]) -> None:
+    """The ratios on the terminal."""
+    from rich.table import Table
+
+    from catdog_ray import live
+
+    table = Table("row", "what", "ours", "theirs", "ratio (low to high, n)", "must be", "")
+    for row in results:
+        if row["state"] != "measured":
+            table.add_row(row["name"], row["words"], "-", "-", row["state"], row["must_be"] or "-", row["command"])
+            continue
+        cells = [f"{row[side]['median']:.4g} {row['unit']}" if row[side] else "-" for side in ("ours", "theirs")]
+        ratio = row["ratio"] or row["ours"]
+        text = f"{ratio['median']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g}, {ratio['n']})"
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[row["holds"]]
+        table.add_row(row["name"], row["words"], *cells, text, row["must_be"] or "-", verdict)
+    live.make_console().print(table)
+
+
+if __name__ == "__main__":
+    command.run(main)

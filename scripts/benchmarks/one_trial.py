@@ -1,0 +1,54 @@
+"""One trial's training in a process of its own: `python -m benchmarks.one_trial THREADS SIZE IMAGES FOLDER N`.
+
+Waits until all N of its kind have warmed up, trains two epochs and prints its images per second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.inputs import BASELINE, drawn_images
+
+_PATIENCE_S = 300.0
+
+
+def main(threads: int, size: int, images: int, folder: Path, copies: int) -> None:
+    """Train, print the rate."""
+    from catdog_ray import backend
+
+    backend.prepare(threads=threads)
+    from catdog_ray import config, train
+    from catdog_ray.space import HyperParameters
+
+    settings = config.load("cpu.yaml" if size < 150 else "gpu.yaml")
+    data, few = drawn_images(images, size=size), drawn_images(20, size=size)
+    started = finished = 0.0
+
+    def on_epoch(row: Any, network: Any) -> None:
+        nonlocal started, finished
+        if row.epoch == 1:
+            _wait_for_all(folder, copies)
+            started = time.perf_counter()
+        finished = time.perf_counter()
+
+    options = train.FitSettings(settings.model, settings.augment, settings.train)
+    point = HyperParameters.of(BASELINE)
+    train.fit(point, data, few, settings=options, epochs=3, seed=0, on_epoch=on_epoch)
+    print(2 * images / (finished - started))
+
+
+def _wait_for_all(folder: Path, copies: int) -> None:
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + _PATIENCE_S
+    while len(list(folder.iterdir())) < copies:
+        if time.monotonic() > deadline:
+            raise SystemExit("the others never came")
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:4]), folder=Path(sys.argv[4]), copies=int(sys.argv[5]))

@@ -1,0 +1,103 @@
+"""The bookkeeping of scripts/benchmark.py; what it measures is no test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark
+import pytest
+from benchmarks import control, turnaround
+from benchmarks.measure import Measurement, Row, in_turn, report
+from benchmarks.turnaround import Event
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def row(bound: float | None = 6.0, *, at_least: bool = True) -> Row:
+    return Row("some", 1, "words", "images/s", bound, at_least, "cpu", lambda quick: Measurement([1.0]))
+
+
+def test_two_ways_are_timed_in_turn_and_neither_is_always_first():
+    order: list[str] = []
+
+    def way(name: str):
+        return lambda: float(len(order.append(name) or order))
+
+    found = in_turn(way("a"), way("b"), repetitions=3)
+    assert "".join(order) == "ab" + "ab" + "ba" + "ab"  # the first pair is warm-up
+    assert (found.ours, found.theirs) == ([3.0, 6.0, 7.0], [4.0, 5.0, 8.0])
+
+
+def test_a_report_holds_the_ratio_of_pairs_and_whether_it_is_what_it_must_be():
+    found = report(row(), Measurement([10.0, 30.0, 24.0], [2.0, 3.0, 4.0], {"threads": 2}))
+    assert found["ratio"]["values"] == [5.0, 10.0, 6.0]
+    assert (found["ratio"]["median"], found["ratio"]["low"], found["ratio"]["high"], found["ratio"]["n"]) == (
+        6,
+        5,
+        10,
+        3,
+    )
+    assert (found["must_be"], found["holds"], found["details"]) == ("at least 6", True, {"threads": 2})
+    assert report(row(5.0, at_least=False), Measurement([4.9, 5.2, 5.1]))["holds"] is False
+    assert report(row(None), Measurement([1.0]))["holds"] is None
+
+
+def test_every_row_is_named_once_and_a_gpu_row_says_how_it_is_filled_elsewhere():
+    rows = benchmark.rows()
+    assert {row.item for row in rows.values()} == {1, 2, 3, 4, 6, 7, 8}
+    assert all(row.needs in ("cpu", "gpu", "ray") for row in rows.values())
+    found = benchmark.run(rows["gpu-epoch-150"], quick=False, has_gpu=False)
+    assert found["state"] == "not measured"
+    assert found["command"] == "python scripts/benchmark.py --only gpu-epoch-150"
+    assert found["must_be"] == "at most 1.25"
+
+
+def test_the_machines_kind_names_no_machine():
+    assert benchmark.machine_kind({"gpus": [], "cpu_model": "Intel(R) Xeon(R) CPU @ 2.20GHz", "cores": 4}) == (
+        "intel-xeon-4-cores"
+    )
+    machine = {"gpus": ["NVIDIA H100 80GB HBM3"], "cpu_model": "AMD EPYC", "cores": 16}
+    assert benchmark.machine_kind(machine) == "nvidia-h100-80gb-hbm3-16-cores"
+
+
+def test_rows_of_an_earlier_run_stay_beside_new_ones(tmp_path: Path):
+    file = tmp_path / "today.json"
+    file.write_text(json.dumps({"rows": [{"name": "startup", "n": 1}, {"name": "epoch-64", "n": 1}]}))
+    merged = benchmark.merged(file, [{"name": "startup", "n": 2}])
+    assert merged == [{"name": "epoch-64", "n": 1}, {"name": "startup", "n": 2}]
+
+
+def test_an_unknown_row_is_named(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "benchmark.py"), "--only", "nothing"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --only: no such row; there are augmentation-32, ")
+
+
+def test_efficiency_is_the_busy_share_while_trials_are_left():
+    # Two slots. Trial 2 begins a second after trial 0 ended; trial 3, the last to begin, begins at 5.
+    spans = [(0, 1, 0.0, 2.0), (1, 2, 0.0, 5.0), (2, 1, 3.0, 5.0), (3, 2, 5.0, 6.0)]
+    found = control.efficiency(spans, 2)
+    assert found["efficiency"] == pytest.approx(9 / 10)
+    assert found["workers"] == 2
+    assert found["until_all_run_s"] == 0
+
+
+def test_gaps_run_from_a_last_epoch_to_the_first_step_that_follows():
+    def trial(number: int, begin: float, first: float, end: float) -> list[Event]:
+        steps = (("begin", begin), ("first step", first), ("epoch", first + 0.1), ("epoch", end))
+        return [Event(number % 2, number, name, seconds, 0) for name, seconds in steps]
+
+    events = trial(0, 0, 3, 5) + trial(1, 0, 3, 6) + trial(2, 5.5, 7, 9) + trial(3, 6.5, 7.5, 9)
+    assert turnaround.gaps(events) == pytest.approx([2.0, 1.5])
+
+
+def test_recorded_curves_are_whole_trials():
+    curves = json.loads(control.CURVES.read_text())
+    assert len(curves) == 16
+    assert {len(curve) for curve in curves} == {27}
+    assert all(0 <= value <= 1 for curve in curves for value in curve)
