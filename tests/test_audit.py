@@ -145,9 +145,9 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
     ("change", "message"),
     [
         (lambda facts: facts.update(nodes=["head"]), r"nodes must hold dict only, got \['head'\]"),
-        (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names must hold str only"),
+        (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names cannot be .\[1, 2\]"),
         (lambda facts: facts["config"]["space"].update(conv_kernel=3), r"config\.space\.conv_kernel is no range: 3"),
-        (lambda facts: facts.update(data=None), r"data\.name is missing"),
+        (lambda facts: facts.update(data=None), r"study\.json: data cannot be .None"),
     ],
 )
 def test_facts_of_a_wrong_shape_are_named(change: Callable[[Row], Any], message: str, folder: Path) -> None:
