@@ -1,7 +1,8 @@
 """How much memory and time a large data set takes: `python scripts/measure_decoding.py`.
 
-Writes as many photographs as asked for (generated JPEGs) into a temporary folder, loads them twice in processes of
-their own, and prints the peak of each and how it scales with threads. Written to results/decoding.json.
+Writes as many photographs as asked for (generated JPEGs) into a temporary folder and loads them in processes of their
+own: on all cores, from the cache, on one core. Then a whole small study on them (one trial of one epoch, one epoch of
+retraining, the smallest network), whose processes' memory is added up every second. Written to results/decoding.json.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from catdog_ray import command
 
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--images", type=int, default=25_000, help="photographs in all (default: 25000)")
     add("--size", type=int, default=150, help="pixels per side after decoding (default: 150)")
+    add("--study", action=argparse.BooleanOptionalAction, default=True, help="also run a whole study (10 minutes)")
     add("--output", type=Path, default=Path("results/decoding.json"))
     flags = parser.parse_args(arguments)
 
@@ -67,6 +71,9 @@ def main(arguments: Sequence[str]) -> None:
         ):
             runs[name] = load(root / "photographs", root / cache, flags.size, cores)
             print(f"{name}: {json.dumps(runs[name])}", flush=True)
+        if flags.study:
+            runs["a whole study"] = run_study(root, flags.size)
+            print(f"a whole study: {json.dumps(runs['a whole study'])}", flush=True)
     facts = {
         "command": f"python scripts/measure_decoding.py --images {flags.images} --size {flags.size}",
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -109,6 +116,47 @@ def load(source: Path, cache: Path, size: int, cores: int) -> dict[str, float]:
         raise command.CommandFailed(done.stderr.strip().splitlines()[-1])
     found: dict[str, float] = json.loads(done.stdout)
     return found
+
+
+_SMALLEST = {
+    "space.conv_filters": "{choices: [1, 2]}",
+    "space.dense_units": "{choices: [1, 2]}",
+    "baseline.conv_filters": 1,
+    "baseline.dense_units": 1,
+    "search.num_samples": 1,
+    "search.max_epochs": 1,
+    "search.grace_epochs": 1,
+    "retrain.milestones": "[1]",
+    "cluster.dashboard": "false",
+}
+
+
+def run_study(root: Path, size: int) -> dict[str, float]:
+    """`tune` on the cached data; its peak is the sum over all its processes of memory in proportion (PSS)."""
+    import psutil
+
+    settings = {**_SMALLEST, "data.image_size": size, "data.cache_dir": root / "cache"}
+    arguments = [sys.executable, "-m", "catdog_ray.tune", "--data", str(root / "photographs"), "--output", str(root)]
+    for key, value in settings.items():
+        arguments += ["--set", f"{key}={value}"]
+    started, peak = time.monotonic(), 0
+    with (root / "log").open("w") as log:
+        driver = psutil.Popen(arguments, stdout=log, stderr=subprocess.STDOUT)
+        while driver.poll() is None:
+            peak = max(peak, sum(_proportional_bytes(process) for process in [driver, *driver.children(True)]))
+            time.sleep(1)
+    if driver.returncode:
+        raise command.CommandFailed((root / "log").read_text().strip().splitlines()[-1])
+    return {"seconds": time.monotonic() - started, "peak_proportional_bytes": peak}
+
+
+def _proportional_bytes(process: Any) -> int:
+    import psutil
+
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.Error, OSError):
+        return 0  # it has just ended
 
 
 if __name__ == "__main__":
