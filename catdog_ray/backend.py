@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def prepare(*, threads: int) -> str:
@@ -26,6 +29,26 @@ def prepare(*, threads: int) -> str:
 
         torch.set_num_threads(threads)
     return name
+
+
+@contextmanager
+def hidden_start() -> Iterator[None]:
+    """Drop what native code writes to stderr in the block: TensorFlow 2.21 tells of its start-up whatever
+    TF_CPP_MIN_LOG_LEVEL says. Errors are exceptions and come through.
+    """
+    if sys.stderr is None:  # closed by whoever started us
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _prepare_tensorflow(threads: int) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import environment, processes, provenance
+from catdog_ray import capacity, environment, inspection, processes
 from catdog_ray.settings import ClusterSettings, UserError
 
 _OBJECT_STORE_BYTES = 2 * 2**30
+
+ANSWER_S = 60.0
+"""How long a node may take to answer a question; one that answers takes a few seconds."""
 
 
 class ClusterError(UserError):
@@ -77,7 +80,10 @@ def _join(settings: ClusterSettings) -> Any:
 
 
 def slots(settings: ClusterSettings) -> int:
-    """How many trials run at once. Raises ClusterError where not even one fits."""
+    """How many trials run at once, on the cluster at its largest. Raises ClusterError where not even one fits.
+
+    Tune fixes the number at the start. Counted on today's nodes alone, the autoscaler would never be asked for more.
+    """
     import ray
 
     if settings.address != "local" and settings.max_concurrent is not None:
@@ -86,7 +92,8 @@ def slots(settings: ClusterSettings) -> int:
     resources = ray.cluster_resources()
     # A trial lies on one node, so what is left over on several does not add up.
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(_room(node, settings) for node in nodes)
+    limits = None if settings.address == "local" else capacity.limits_of(ray.get_runtime_context().gcs_address)
+    room = capacity.room_at_most(nodes, limits, settings)
     if room < 1:
         raise ClusterError(
             f"no room for a trial: it asks for {settings.cpus_per_trial:g} CPU and {settings.gpus_per_trial:g} GPU, "
@@ -94,14 +101,6 @@ def slots(settings: ClusterSettings) -> int:
             "no node is large enough; set cluster.cpus_per_trial and cluster.gpus_per_trial"
         )
     return min(room, settings.max_concurrent or room)
-
-
-def _room(node: Mapping[str, float], settings: ClusterSettings) -> int:
-    """How many trials fit on one node; fractions are counted in the thousandths that Ray keeps."""
-    fits = round(1000 * node.get("CPU", 0.0)) // round(1000 * settings.cpus_per_trial)
-    if settings.gpus_per_trial:
-        fits = min(fits, round(1000 * node.get("GPU", 0.0)) // round(1000 * settings.gpus_per_trial))
-    return fits
 
 
 def run_trials(
@@ -116,13 +115,15 @@ def run_trials(
     concurrent: int,
     storage_path: str,
     name_of: Callable[[Mapping[str, Any]], str],
+    stop: Any = None,
 ) -> None:
     """Run `count` trials of `function(parameters, **arguments)`, `concurrent` at once; returns when all ended.
 
     `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
-    Raises KeyboardInterrupt if interrupted.
+    `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted.
     """
     from ray import tune
+    from ray.tune.trainable.function_trainable import wrap_function
 
     if "://" not in storage_path:
         try:
@@ -134,9 +135,11 @@ def run_trials(
         return name_of(tune_trial.config)
 
     trainable = tune.with_resources(
-        tune.with_parameters(function, **arguments),
+        wrap_function(tune.with_parameters(function, **arguments)),
         {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial},
     )
+    # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
+    trainable.__name__ = trainable.__qualname__ = function.__name__.removeprefix("run_").capitalize()
     tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -152,11 +155,20 @@ def run_trials(
             name="trials",
             storage_path=storage_path,
             callbacks=[callback],
+            stop=stop,
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,
         ),
     ).fit()
+
+
+def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
+    """Run one function on a worker with a trial's resources and return what it returns."""
+    import ray
+
+    remote = ray.remote(num_cpus=settings.cpus_per_trial, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
+    return ray.get(remote.remote(*arguments))
 
 
 def failure_reason(tune_trial: Any) -> str:
@@ -190,25 +202,64 @@ def checkpoints(storage_path: str, trial_name: str) -> list[str]:
     return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
 
 
-def _describe_nodes() -> tuple[dict[str, Any], ...]:
+def ask_nodes(
+    function: Callable[..., Any], *, name: str, timeout_s: float, arguments: Callable[[dict[str, Any]], tuple[Any, ...]]
+) -> list[tuple[dict[str, Any], Any]]:
+    """Call `function(*arguments(node))` on every node; each node with its answer, or with the error that came instead.
+
+    The function is one of `inspection`, whose module is sent whole: a node may lack this package.
+    """
     import ray
+    from ray import cloudpickle
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(num_cpus=0)(node_facts)
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    pending = [
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+    cloudpickle.register_pickle_by_value(inspection)
+    try:
+        task = ray.remote(num_cpus=0, max_retries=0)(function)
+        pending = [
+            (
+                node,
+                task.options(
+                    name=f"{name} {node['NodeManagerAddress']}",
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+                ).remote(*arguments(node)),
+            )
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+    finally:
+        cloudpickle.unregister_pickle_by_value(inspection)
+    references = [reference for _, reference in pending]
+    done, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
+    return [(node, _answer(reference, reference in done, timeout_s)) for node, reference in pending]
+
+
+def _answer(reference: Any, is_there: bool, timeout_s: float) -> Any:
+    import ray
+
+    try:
+        return ray.get(reference) if is_there else TimeoutError(f"no answer within {timeout_s:g} s")
+    except ray.exceptions.RayError as error:
+        return error
+
+
+def require_answer(node: Mapping[str, Any], answer: Any) -> Any:
+    """The answer of a node; ClusterError where an error came instead."""
+    if isinstance(answer, BaseException):
+        lines = [line.strip() for line in str(answer).splitlines() if line.strip()]
+        raise ClusterError(
+            f"node {node['NodeManagerAddress']}: cannot run a task ({(lines or [type(answer).__name__])[-1]}); "
+            "see Ray's logs there"
         )
-        for node in alive
-    ]
-    found: Sequence[dict[str, Any]] = ray.get(pending)
-    return tuple(found)
+    return answer
 
 
-def node_facts(cpus: float, gpus: float) -> dict[str, Any]:
-    """What kind of machine a node is, without its name, and what Ray has of it."""
-    return {**provenance.machine(), "ray_cpus": cpus, "ray_gpus": gpus}
+def _describe_nodes() -> tuple[dict[str, Any], ...]:
+    def resources(node: dict[str, Any]) -> tuple[float, float]:
+        return node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+
+    found = ask_nodes(inspection.node_facts, name="describe", timeout_s=ANSWER_S, arguments=resources)
+    return tuple(require_answer(node, answer) for node, answer in found)
 
 
 def _require_reachable(address: str) -> None:

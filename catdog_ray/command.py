@@ -19,9 +19,19 @@ from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
 from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError
 
+_LONGEST_LINE = 1500
+
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_MAY_CHANGE = ("search.num_samples", "retrain.", "cluster.", "name", *MACHINE_SETTINGS)
+_MAY_CHANGE = (
+    "search.num_samples",
+    "search.time_budget_s",
+    "retrain.",
+    "cluster.",
+    "name",
+    "data.published",
+    *MACHINE_SETTINGS,
+)
 """Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
@@ -75,7 +85,12 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file of the experiment (default: configs/quickstart.yaml)")
     add("--num-samples", type=int, metavar="N", help="number of trials in all (search.num_samples)")
-    add("--data", metavar="PATH", help="zip archive, folder, or 'drawn' (data.source)")
+    add("--data", metavar="DATA", help="zip archive, folder, URL, published name, or 'drawn' (data.source)")
+    add(
+        "--model",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="a network of your own; its space in --config (model.builder)",
+    )
     add("--name", metavar="NAME", help="name of the study, a folder under the output (default: the config's, numbered)")
     add("--output", metavar="DIR", help="where studies are written (output)")
     add("--seed", type=int, metavar="N", help="seed of search and training (seed)")
@@ -89,6 +104,9 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
         action=argparse.BooleanOptionalAction,
         help="retrain what was found, or with --no-retrain search only (retrain.enabled)",
     )
+    add(
+        "--time-budget", metavar="TIME", help="end the search after 90s, 45m or 8h; then retrain (search.time_budget_s)"
+    )
     add("--address", metavar="ADDRESS", help="'local', 'auto' to join a running Ray, or host:port (cluster.address)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, dotted; may be repeated")
     return parser
@@ -99,15 +117,25 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
     named: dict[str, Any] = {
         "search.num_samples": flags.num_samples,
         "data.source": flags.data,
+        "model.builder": flags.model,
         "name": flags.name,
         "output": flags.output,
         "seed": flags.seed,
         "search.method": flags.search,
         "cluster.address": flags.address,
         "retrain.enabled": flags.retrain,
+        "search.time_budget_s": None if flags.time_budget is None else seconds_of(flags.time_budget),
     }
     overrides = {key: value for key, value in named.items() if value is not None}
     return {**overrides, **assignments(flags.set, overrides)}
+
+
+def seconds_of(text: str) -> float:
+    """A time such as `90s`, `45m`, `1.5h` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None:
+        raise ConfigError(f"--time-budget must be a number with s, m or h, such as 90s, 45m or 8h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def assignments(texts: Sequence[str], taken: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +179,7 @@ def saved_config(folder: Path) -> Config:
     directory = StudyDirectory(folder)
     study, machine = directory.read_study(), directory.read_machine_settings()
     try:
-        return configuration.load(base=configuration.from_dict(study["config"]), overrides=machine)
+        return configuration.load(base=configuration.from_saved(study["config"]), overrides=machine)
     except (KeyError, UserError) as error:
         raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
 
@@ -200,8 +228,14 @@ def _unused(folder: Path) -> Path:
     return candidate
 
 
+def shortened(text: str) -> str:
+    """A text that a flag or a file made long, with its middle left out."""
+    half = _LONGEST_LINE // 2
+    return text if len(text) <= _LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"
+
+
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr)
+    print(shortened(text), file=sys.stderr)
     return code
 
 

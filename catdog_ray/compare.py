@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy.stats
-
-from catdog_ray.ledger import StudyDirectory
+from catdog_ray.ledger import StudyDirectory, require_facts
 from catdog_ray.records import RetrainRow, TrialRow, best_trial
 from catdog_ray.space import HyperParameters
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` seeds with its sample standard deviation (ddof 1) and 95 % interval, from two seeds on."""
-
-    n: int
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-
-    def text(self) -> str:
-        """`82.1 % (n=5, 81.0 % to 83.2 %)`; with one seed, no interval."""
-        if self.low is None or self.high is None:
-            return f"{self.mean:.1%} (n={self.n}, no interval)".replace("%", " %")
-        return f"{self.mean:.1%} (n={self.n}, {self.low:.1%} to {self.high:.1%})".replace("%", " %")
+from catdog_ray.statistics import Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -91,21 +71,9 @@ def read(folder: Path) -> Study:
     """One study; RecordError where its files are missing or damaged."""
     study = StudyDirectory(folder)
     facts = study.read_study()
+    require_facts(folder, facts)
     trials = sorted(study.trials.read(), key=lambda row: row.trial)
     return Study(folder, facts, tuple(trials), tuple(study.retrain.read()))
-
-
-def estimate(values: Sequence[float], *, cut: bool = True) -> Estimate:
-    """Mean with a Student t interval over independent seeds, `cut` to [0, 1]. ValueError for no values."""
-    if not values:
-        raise ValueError("an estimate needs at least one value")
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return Estimate(1, mean, None, None, None)
-    sd = float(np.std(values, ddof=1))
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * sd / math.sqrt(len(values))
-    low, high = mean - half, mean + half
-    return Estimate(len(values), mean, sd, max(0.0, low) if cut else low, min(1.0, high) if cut else high)
 
 
 def milestones(study: Study) -> list[MilestoneResult]:

@@ -12,7 +12,31 @@ from typing import Any
 
 import yaml
 
-from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
+from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
+
+_LARGEST_YAML = 2**18
+"""Characters; PyYAML needs seconds for that many, and the shipped files have a few thousand."""
+
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What PyYAML raises on text that is none, its own slips on odd tags and numbers among them."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: no aliases, with which a few lines stand for billions, and no whole numbers that cannot be shown."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read here; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        number = super().construct_yaml_int(node)
+        if abs(number) >= 2**64:
+            raise yaml.YAMLError("a whole number of more than 64 bits")
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load(
@@ -22,7 +46,8 @@ def load(
 
     Raises ConfigError naming the setting, what was expected and what came.
     """
-    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"))
+    own_network = (overrides or {}).get("model.builder") is not None
+    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"), own_network=own_network)
     for key, value in (overrides or {}).items():
         _assign(tree, key, value)
     return from_dict(tree)
@@ -35,14 +60,31 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     return config
 
 
+_LATER: dict[str, dict[str, Any]] = {
+    "data": {"published": {}, "test_share": 0.2},
+    "model": {"builder": None},
+}
+"""Settings that came after the first studies, with what held before there was a choice."""
+
+
+def from_saved(tree: Mapping[str, Any]) -> Config:
+    """The config in a study's study.json, which may be older than a setting."""
+    return from_dict(
+        {
+            name: {**_LATER[name], **section} if name in _LATER and isinstance(section, Mapping) else section
+            for name, section in tree.items()
+        }
+    )
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`key=value` with the value read as YAML: `search.max_epochs=9`, `retrain.milestones=[5,8]`."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set takes key=value (for example search.max_epochs=9), got {text!r}")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return key.strip(), _parse(value)
+    except _NO_YAML as error:
         raise ConfigError(f"--set {key.strip()}: the value {value!r} is no YAML: {_one_line(error)}") from None
 
 
@@ -79,13 +121,17 @@ def _find(path: str | Path) -> Path:
     raise ConfigError(f"--config: no file {str(path)!r}; shipped are {', '.join(names) or 'none'}")
 
 
-def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """One file, laid over the file named by its `extends` (relative to it), if any."""
+def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = False) -> dict[str, Any]:
+    """One file, laid over the file named by its `extends` (relative to it), if any.
+
+    Of a network of the user's own, `space` and `baseline` replace those below instead of adding to them.
+    """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            tree = _parse(file.read(_LARGEST_YAML + 1))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {_one_line(error)}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _NO_YAML as error:
         raise ConfigError(f"{path}: is no YAML: {_one_line(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected settings (key: value), got {type(tree).__name__}")
@@ -99,7 +145,19 @@ def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
     if not base.is_file():
         raise ConfigError(f"{path}: extends {parent!r}, but there is no such file beside it")
-    return _overlay(_read_yaml(base, (*seen, path.resolve())), tree)
+    model = tree.get("model")
+    own_network = own_network or (isinstance(model, dict) and model.get("builder") is not None)
+    merged = _overlay(_read_yaml(base, (*seen, path.resolve()), own_network=own_network), tree)
+    if own_network:
+        merged |= {name: tree[name] for name in ("space", "baseline") if name in tree}
+    return merged
+
+
+def _parse(text: str) -> Any:
+    """YAML as plain values. Raises one of `_NO_YAML`."""
+    if len(text) > _LARGEST_YAML:
+        raise ValueError(f"more than {_LARGEST_YAML:,} characters")
+    return yaml.load(text, Loader=_Loader)
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +210,9 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return types.MappingProxyType({k: _range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
     if kind == Mapping[str, Value]:
         return types.MappingProxyType({k: _value(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
+    if kind == Mapping[str, Archive]:
+        found = _mapping(value, where).items()
+        return types.MappingProxyType({k: _section(Archive, v, f"{where}.{k}") for k, v in found})
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} must be a list, got {value!r}")

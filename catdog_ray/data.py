@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
-import json
-import os
-import shutil
-import tempfile
-import warnings
-import zipfile
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,15 +14,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from catdog_ray import drawn
-from catdog_ray.settings import DataSettings
-from catdog_ray.sources import SPLITS, DataError, FolderReader, Reader, Unreadable, ZipReader, decode, find_layout
+from catdog_ray import cache, download, drawn
+from catdog_ray.decoding import Unreadable, decode, decoders, encode
+from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable
+from catdog_ray.sources import SPLITS, FolderReader, Reader, ZipReader, find_layout
 
 Progress = Callable[[int, int], None]
 """Called with (files decoded, files in all)."""
 
 DRAWN = "drawn"
-_CACHE_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -75,20 +71,20 @@ class Splits:
         }
 
 
-def load(settings: DataSettings, *, on_progress: Progress | None = None) -> Splits:
+def load(settings: DataSettings, *, on_progress: Progress | None = None, on_download: Progress | None = None) -> Splits:
     """Read, decode and split the data set that `settings` names; a second call finds it in the cache.
 
     Raises DataError with what is wrong, where, and what to do.
     """
-    source = open_source(settings)
-    try:
-        cache = Path(settings.cache_dir).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"data.cache_dir: {settings.cache_dir} cannot be written ({error}); set another") from None
-    folder = cache / source.identity(settings.image_size)
+    source = open_source(settings, on_download=on_download)
+    folder = cache.folder_of(settings.cache_dir, source.identity(settings.image_size))
     if not (folder / "facts.json").is_file():
-        _fill_cache(folder, source, settings.image_size, on_progress)
-    train, test, skipped = _read_cache(folder, settings.image_size)
+        source.fill(folder, settings.image_size, on_progress)
+    cached = cache.read(folder, settings.image_size)
+    train, test = (
+        Images(part.pixels, part.labels, part.files, cached.class_names) for part in (cached.train, cached.test)
+    )
+    skipped = cached.skipped
     total = len(train.labels) + len(test.labels) + len(skipped)
     if len(skipped) > settings.max_bad_share * total:
         raise DataError(
@@ -99,7 +95,17 @@ def load(settings: DataSettings, *, on_progress: Progress | None = None) -> Spli
     _require_every_class(source.name, train, test)
     training, selection = _stratified(train, settings.selection_share, settings.split_seed, source.name)
     fingerprint = _fingerprint(training, selection, test)
-    return Splits(source.name, fingerprint, training, selection, test, tuple(skipped))
+    return Splits(source.name, fingerprint, training, selection, test, skipped)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of a data set before it is decoded: its name as shown, where it belongs, how it is read."""
+
+    file: str
+    split: str
+    class_name: str
+    read: Callable[[], bytes]
 
 
 class Source(Protocol):
@@ -107,98 +113,180 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels."""
+        ...
+
     def identity(self, image_size: int) -> str:
         """A key that changes with the content and the size."""
         ...
 
-    def decode(self, image_size: int, on_progress: Progress | None) -> tuple[Images, Images, list[str]]:
-        """Training images, test images, names of files that are no readable image."""
+    def items(self) -> list[Item]:
+        """Every file, readable or not."""
+        ...
+
+    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
+        """Decode everything into a folder of the cache."""
         ...
 
 
-def open_source(settings: DataSettings) -> Source:
-    """The source that `data.source` names. Raises DataError where there is none or its layout is wrong."""
+def open_source(settings: DataSettings, *, on_download: Progress | None = None) -> Source:
+    """The source that `data.source` names, downloaded if need be. Raises DataError where there is none."""
     if settings.source == DRAWN:
-        return _Drawn(settings.drawn_train, settings.drawn_test, settings.drawn_seed)
+        return _Drawn(settings)
+    if download.is_url(settings.source):
+        return _archive(settings, Archive(settings.source, None, None), on_download)
     try:
         path = Path(settings.source).expanduser()
         is_dir, is_file = path.is_dir(), path.is_file()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         is_dir = is_file = False
     if is_dir:
-        return _Files(path.name or str(path), FolderReader(path))
-    if not is_file:
-        raise DataError(
-            f"--data: there is no file or folder {settings.source!r}; give a zip archive or a folder that holds "
-            f"train/<class>/ and validation/<class>/, or 'drawn' for the built-in data"
-        )
-    return _Files(path.name, ZipReader(path))
+        return _Files(path.name or str(path), FolderReader(path), settings)
+    if is_file:
+        return _Files(path.name, ZipReader(path), settings)
+    if settings.source in settings.published:
+        return _archive(settings, settings.published[settings.source], on_download)
+    similar = nearest(settings.source, settings.published)
+    raise DataError(
+        f"--data: there is no file or folder {settings.source!r}; give a zip archive or a folder that holds "
+        f"train/<class>/ and validation/<class>/, or 'drawn' for the built-in data{similar}"
+    )
+
+
+def is_place(settings: DataSettings) -> bool:
+    """Whether `data.source` is a file or folder, not the drawn set, an address or the name of a published archive."""
+    source = settings.source
+    is_name = source == DRAWN or download.is_url(source) or source in settings.published
+    return not is_name or (source != DRAWN and Path(source).exists())
+
+
+def _archive(settings: DataSettings, archive: Archive, on_download: Progress | None) -> Source:
+    """An archive by URL, from the cache where it was downloaded before."""
+    folder = cache.folder_of(settings.cache_dir, "downloads")
+    path = download.fetch(archive, folder, on_progress=on_download)
+    return _Files(download.file_name(archive.url), ZipReader(path), settings)
 
 
 class _Drawn:
     name = DRAWN
+    class_names = tuple(drawn.CLASS_NAMES)
 
-    def __init__(self, train: int, test: int, seed: int) -> None:
-        self._train, self._test, self._seed = train, test, seed
+    def __init__(self, settings: DataSettings) -> None:
+        self._train, self._test, self._seed = settings.drawn_train, settings.drawn_test, settings.drawn_seed
+        self._size = settings.image_size
 
     def identity(self, image_size: int) -> str:
         # The code that draws is part of the content.
         code = inspect.getsource(drawn)
-        return _key(DRAWN, self._train, self._test, self._seed, image_size, code)
+        return cache.key(DRAWN, self._train, self._test, self._seed, image_size, code)
 
-    def decode(self, image_size: int, on_progress: Progress | None) -> tuple[Images, Images, list[str]]:
-        count = self._train + self._test
-        pixels, labels = drawn.draw(count, size=image_size, seed=self._seed)
-        if on_progress is not None:
-            on_progress(count, count)
-        parts = []
-        for split, part in (("train", slice(0, self._train)), ("validation", slice(self._train, count))):
-            files = tuple(f"{split}/{drawn.CLASS_NAMES[label]}/{i:06d}" for i, label in enumerate(labels[part]))
-            parts.append(Images(pixels[part], labels[part].astype(np.int32), files, tuple(drawn.CLASS_NAMES)))
-        return parts[0], parts[1], []
+    def items(self) -> list[Item]:
+        pixels, labels = drawn.draw(self._train + self._test, size=self._size, seed=self._seed)
+        return [
+            Item(file, file.partition("/")[0], self.class_names[label], functools.partial(encode, pixels[index]))
+            for index, (label, file) in enumerate(zip(labels, self._files(labels), strict=True))
+        ]
+
+    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
+        def decode_into(allocate: cache.Allocate) -> tuple[cache.Decoded, cache.Decoded]:
+            count = self._train + self._test
+            pixels, labels = drawn.draw(count, size=image_size, seed=self._seed)
+            if on_progress is not None:
+                on_progress(count, count)
+            files = self._files(labels)
+            parts = (("train", slice(0, self._train)), ("test", slice(self._train, count)))
+            return tuple(_written(allocate, name, pixels[s], labels[s], files[s]) for name, s in parts)  # type: ignore[return-value]
+
+        cache.fill(folder, image_size, decode_into, class_names=self.class_names, skipped=tuple)
+
+    def _files(self, labels: np.ndarray) -> tuple[str, ...]:
+        """`train/cats/000000`; both splits count from 0."""
+        return tuple(
+            f"{'train' if i < self._train else 'validation'}/{self.class_names[label]}/"
+            f"{i if i < self._train else i - self._train:06d}"
+            for i, label in enumerate(labels)
+        )
+
+
+def _written(
+    allocate: cache.Allocate, name: str, pixels: np.ndarray, labels: np.ndarray, files: tuple[str, ...]
+) -> cache.Decoded:
+    place = allocate(name, len(pixels))
+    place[:] = pixels
+    return cache.Decoded(place, range(len(pixels)), labels.astype(np.int32), files)
 
 
 class _Files:
-    """A tree of files, in an archive or a folder, with train/ and validation/ somewhere near its root."""
+    """A tree of files, in an archive or a folder, with train/ and validation/ (or classes) somewhere near its root."""
 
-    def __init__(self, name: str, reader: Reader) -> None:
-        self.name, self._reader = name, reader
-        self._entries, self._classes = find_layout(name, sorted(reader.names()))
+    def __init__(self, name: str, reader: Reader, settings: DataSettings) -> None:
+        self.name, self._reader = printable(name), reader
+        self._entries, self.class_names = find_layout(
+            self.name, sorted(reader.names()), test_share=settings.test_share, seed=settings.split_seed
+        )
 
     def identity(self, image_size: int) -> str:
         names = [entry for split in SPLITS for entry, _, _ in self._entries[split]]
-        return _key(self.name, image_size, *self._reader.identity(names))
+        shown = [entry[1:] for split in SPLITS for entry in self._entries[split]]
+        digest = hashlib.sha256(repr(shown).encode()).hexdigest()
+        return cache.key(self.name, image_size, digest, *self._reader.identity(names))
 
-    def decode(self, image_size: int, on_progress: Progress | None) -> tuple[Images, Images, list[str]]:
+    def items(self) -> list[Item]:
+        return [
+            Item(shown, split, self.class_names[label], functools.partial(self._reader.read, name))
+            for split in SPLITS
+            for name, shown, label in self._entries[split]
+        ]
+
+    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
         skipped: list[str] = []
-        total = sum(len(entries) for entries in self._entries.values())
-        parts, done = [], 0
-        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-            warnings.simplefilter("ignore")
-            for split in SPLITS:
-                entries = self._entries[split]
-                pixels = np.empty((len(entries), image_size, image_size, 3), np.uint8)
-                jobs = threads.map(lambda entry: self._decode_one(entry[0], image_size), entries)
-                kept: list[int] = []
-                for index, image in enumerate(jobs):
-                    if image is None:
-                        skipped.append(entries[index][1])
-                    else:
-                        pixels[len(kept)] = image
-                        kept.append(index)
-                    done += 1
-                    if on_progress is not None:
-                        on_progress(done, total)
-                labels = np.array([entries[index][2] for index in kept], np.int32)
-                files = tuple(entries[index][1] for index in kept)
-                parts.append(Images(pixels[: len(kept)], labels, files, self._classes))
-        return parts[0], parts[1], skipped
 
-    def _decode_one(self, name: str, image_size: int) -> np.ndarray | None:
-        try:
-            return decode(self._reader.read(name), image_size)
-        except Unreadable:
-            return None
+        def decode_into(allocate: cache.Allocate) -> tuple[cache.Decoded, cache.Decoded]:
+            total = sum(len(entries) for entries in self._entries.values())
+            done = itertools.count(1)
+
+            def tell() -> None:
+                if on_progress is not None:
+                    on_progress(next(done), total)
+
+            with decoders() as threads:
+                train, test = (
+                    self._decode_split(threads, allocate(name, len(self._entries[split])), split, skipped, tell)
+                    for name, split in zip(("train", "test"), SPLITS, strict=True)
+                )
+            return train, test
+
+        cache.fill(folder, image_size, decode_into, class_names=self.class_names, skipped=lambda: skipped)
+
+    def _decode_split(
+        self,
+        threads: ThreadPoolExecutor,
+        pixels: np.ndarray,
+        split: str,
+        skipped: list[str],
+        tell: Callable[[], None],
+    ) -> cache.Decoded:
+        """Every thread writes its picture in its place, so that none waits in memory for the one before it."""
+        entries = self._entries[split]
+
+        def decode_one(index: int) -> bool:
+            try:
+                pixels[index] = decode(self._reader.read(entries[index][0]), pixels.shape[1])
+            except Unreadable:
+                return False
+            return True
+
+        kept: list[int] = []
+        for index, is_readable in enumerate(threads.map(decode_one, range(len(entries)))):
+            if is_readable:
+                kept.append(index)
+            else:
+                skipped.append(entries[index][1])
+            tell()
+        labels = np.array([entries[index][2] for index in kept], np.int32)
+        return cache.Decoded(pixels, kept, labels, tuple(entries[index][1] for index in kept))
 
 
 def _require_every_class(source: str, train: Images, test: Images) -> None:
@@ -220,10 +308,6 @@ def _stratified(images: Images, share: float, seed: int, source: str) -> tuple[I
     return images.take(np.flatnonzero(~chosen)), images.take(np.flatnonzero(chosen))
 
 
-def _key(*parts: object) -> str:
-    return hashlib.sha256(repr((_CACHE_FORMAT, parts)).encode()).hexdigest()[:32]
-
-
 def _fingerprint(*splits: Images) -> str:
     digest = hashlib.sha256()
     for images in splits:
@@ -231,51 +315,3 @@ def _fingerprint(*splits: Images) -> str:
         digest.update(np.ascontiguousarray(images.labels, dtype="<i4").data)
         digest.update(np.ascontiguousarray(images.pixels).data)
     return digest.hexdigest()
-
-
-def _fill_cache(folder: Path, source: Source, image_size: int, on_progress: Progress | None) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    except OSError as error:
-        raise DataError(f"data.cache_dir: {folder.parent} cannot be written ({error.strerror}); set another") from None
-    try:
-        train, test, skipped = source.decode(image_size, on_progress)
-        facts = {"skipped": skipped, "class_names": list(train.class_names)}
-        for name, images in (("train", train), ("test", test)):
-            np.save(partial / f"{name}-pixels.npy", images.pixels)
-            np.save(partial / f"{name}-labels.npy", images.labels)
-            facts[f"{name}_files"] = list(images.files)
-        (partial / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "facts.json").is_file():  # else: another process was faster
-                raise DataError(f"{folder}: the cached data is damaged (no facts.json); delete that folder") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _read_cache(folder: Path, size: int) -> tuple[Images, Images, list[str]]:
-    try:
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        parts = [
-            Images(
-                _array(folder / f"{name}-pixels.npy"),
-                _array(folder / f"{name}-labels.npy"),
-                tuple(facts[f"{name}_files"]),
-                tuple(facts["class_names"]),
-            )
-            for name in ("train", "test")
-        ]
-        for part in parts:
-            if part.pixels.shape != (len(part.files), size, size, 3) or part.labels.shape != (len(part.files),):
-                raise ValueError("lengths or sizes differ")
-        return parts[0], parts[1], facts["skipped"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{folder}: the cached data is damaged ({error}); delete that folder") from None
-
-
-def _array(path: Path) -> np.ndarray:
-    with path.open("rb") as file:
-        return np.load(file, allow_pickle=False)

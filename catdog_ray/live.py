@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.filesize import decimal
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +45,16 @@ class LiveView:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def show_downloading(self, done: int, total: int) -> None:
+        """Bytes arriving; `total` is 0 where the server does not say."""
+        if self._live is None:
+            if done == total:
+                self._console.print(f"downloaded {total:,} bytes")
+            return
+        bar = ProgressBar(total=total or None, completed=done, width=40)
+        words = Text(f"downloading: {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
+        self._live.update(Group(words, bar))
 
     def show_decoding(self, done: int, total: int) -> None:
         """Pictures being read."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from catdog_ray import builder
 from catdog_ray.settings import ModelSettings
 from catdog_ray.space import HyperParameters
 
@@ -18,11 +21,13 @@ def build(
     classes: int,
     jit_compile: bool | str = "auto",
 ) -> keras.Model:
-    """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam.
+    """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam. Or the user's own network.
 
     Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities. Layers compute in Keras'
-    dtype policy of the moment.
+    dtype policy of the moment. Raises BuilderError where `settings.builder` gives something else.
     """
+    if settings.builder is not None:
+        return _own(hyperparameters, settings.builder, image_size=image_size, classes=classes, jit_compile=jit_compile)
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
     units = int(hyperparameters.number("dense_units"))
@@ -46,6 +51,42 @@ def build(
     )
     _create_variables(model, classes)
     return model
+
+
+class BuilderError(Exception):
+    """The user's function raised, or what it returned cannot be trained here."""
+
+
+def _own(
+    hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int, jit_compile: bool | str
+) -> keras.Model:
+    """What `function(hyperparameters, input_shape, classes)` returns, compiled if it is not yet."""
+    function = builder.resolve(name)
+    try:
+        model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
+    except Exception as error:  # the user's code may raise anything
+        raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
+    _require_trainable(name, model, image_size=image_size, classes=classes)
+    if not model.compiled:
+        model.compile(
+            optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate", 1e-3)),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=jit_compile,
+        )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _require_trainable(name: str, model: Any, *, image_size: int, classes: int) -> None:
+    if not isinstance(model, keras.Model) or not hasattr(model, "output_shape"):
+        raise BuilderError(f"{name} must return a keras.Sequential or functional model, got {type(model).__name__}")
+    expected = (None, image_size, image_size, 3), (None, classes)
+    if (model.input_shape, model.output_shape) != expected:
+        raise BuilderError(
+            f"{name} must return a model from {expected[0]} to {expected[1]}, "
+            f"got {model.input_shape} to {model.output_shape}"
+        )
 
 
 def _create_variables(model: keras.Model, classes: int) -> None:

@@ -46,7 +46,9 @@ class _Numbered:
 
 
 @dataclass
-class _Replayed:
+class Replayed:
+    """A trial as ASHA sees it: its number."""
+
     config: dict[str, Any]
 
 
@@ -74,7 +76,7 @@ class Past:
         settled = []
         rows = study.epochs.read()
         for row in rows:
-            tune_trial = _Replayed({"number": row.trial})
+            tune_trial = Replayed({"number": row.trial})
             if row.trial not in epochs:
                 asha.on_trial_add(None, tune_trial)
             epochs[row.trial].append(row)

@@ -1,15 +1,69 @@
-"""Figures of a study, as PNG files."""
+"""How figures are drawn: one look, in light and dark, and the same bytes for the same rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from catdog_ray.records import RetrainEpochRow
+
+INK, SURFACE = "#1c1d21", "#fdfdfc"
+"""Stand-ins in a figure: an SVG shows them as the reader's text and background colours, light or dark."""
+
+PALETTE = ("#2f7fd1", "#d9730d", "#1a9a6c", "#b458c4", "#c9444d", "#8a7a2c")
+"""Data colours that can be told apart on white and on near-black."""
+
+BASELINE_COLOUR = "#8b9099"
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "catdog_ray",
+    "svg.fonttype": "path",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.14,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.color": INK,
+    # Names of studies are shown as they are, dollars too.
+    "text.parse_math": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "path.simplify": True,
+}
+_ROWS, _COLUMNS = 180, 520
+"""Pixels of a figure of very many lines."""
+
+MANY = 300
+"""From so many lines or marks on they are drawn as pixels: a vector of each would make a page of megabytes."""
+
+
+_THEME = (
+    "<style>:root{color:#1c1d21;--surface:#fdfdfc}"
+    "@media (prefers-color-scheme:dark){:root{color:#e4e5e9;--surface:#15171c}}</style>"
+)
 
 _BASELINE_COLOUR = "#d95f02"
 _TUNED_COLOURS = ("#1f77b4", "#1b9e77", "#7570b3", "#666666")
@@ -47,4 +101,73 @@ def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, mile
         axes.set_ylabel(quantity)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-    figure.savefig(path, dpi=130, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
+    figure.savefig(path, dpi=130, metadata={"Software": "catdog_ray"})
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures that are made inside."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
+    """An empty figure in inches; one panel is as wide as a phone shows legibly."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
+    """The legend of `axes` under the figure, where it hides nothing."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
+
+
+def draw_lines(
+    axes: Axes, at: np.ndarray, values: np.ndarray, *, colour: str, alpha: float, width: float, dense: bool
+) -> None:
+    """One line per row of `values` (lines, places), which ends at its first NaN.
+
+    Thousands of lines are shown as how many of them pass each point, the more the stronger.
+    """
+    if not dense:
+        segments = [np.column_stack([at, line])[~np.isnan(line)] for line in values]
+        axes.add_collection(LineCollection(segments, colors=colour, alpha=alpha, linewidths=width))
+        axes.autoscale_view()
+        return
+    fine = np.linspace(at[0], at[-1], _COLUMNS)
+    left = np.clip(np.searchsorted(at, fine, side="right") - 1, 0, len(at) - 2)
+    share = (fine - at[left]) / (at[left + 1] - at[left])
+    heights = values[:, left] * (1 - share) + np.where(share > 0, values[:, left + 1], 0.0) * share
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    rows = np.round((heights - low) / ((high - low) or 1.0) * (_ROWS - 1))
+    known = ~np.isnan(rows)
+    cells = rows[known].astype(int) * _COLUMNS + np.broadcast_to(np.arange(_COLUMNS), rows.shape)[known]
+    counts = np.bincount(cells, minlength=_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
+    image = np.zeros((_ROWS, _COLUMNS, 4))
+    image[..., :3] = to_rgb(colour)
+    image[..., 3] = np.where(counts, 0.1 + 0.85 * np.log1p(counts) / np.log1p(counts.max()), 0.0)
+    edges = (float(at[0]), float(at[-1]), low, high)
+    axes.imshow(image, extent=edges, origin="lower", aspect="auto", interpolation="nearest")
+
+
+def solid(legend: Legend) -> None:
+    """The signs of a legend as clear as its words, however faint what they stand for."""
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG text that follows the reader's light or dark setting; no date, no version, fixed ids."""
+    with matplotlib.rc_context(_STYLE):
+        target = io.StringIO()
+        figure.savefig(
+            target, format="svg", transparent=True, dpi=160, metadata={"Date": None, "Creator": None, "Format": None,
+                                                                       "Type": None}
+        )  # fmt: skip
+    text = target.getvalue().replace(INK, "currentColor").replace(SURFACE, "var(--surface)")
+    # What stands before the root element names matplotlib's own file format, which a page does not need.
+    text = text[text.index("<svg") :]
+    end = text.index(">") + 1
+    return text[:end] + _THEME + text[end:]

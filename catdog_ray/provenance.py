@@ -1,13 +1,11 @@
-"""Which code and which libraries made a result: versions, commit, machine. Imports nothing of them."""
+"""Which code and which libraries made a result: versions and commit. Imports nothing of them."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
 
 _VERSIONS = ("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy")
 
@@ -38,32 +36,3 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def machine() -> dict[str, Any]:
-    """What kind of machine this is, without its name."""
-    processor, memory = platform.machine(), 0
-    cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-    if cpuinfo.exists():
-        models = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        processor = models[0].partition(":")[2].strip() if models else processor
-    if meminfo.exists():
-        memory = int(meminfo.read_text().split("MemTotal:")[1].split()[0]) * 1024
-    return {
-        "cpu_model": processor,
-        "cores": os.cpu_count(),
-        "memory_bytes": memory,
-        "gpus": gpus(),
-        "python": platform.python_version(),
-    }
-
-
-def gpus() -> list[str]:
-    """The models of NVIDIA GPUs that this machine has."""
-    try:
-        found = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return found.stdout.split("\n")[:-1] if found.returncode == 0 else []

@@ -91,6 +91,12 @@ class SearchRecorder:
         self._study.trials.append(row)
         self._show(f"{trial_name(number)} {row.status}" + (f": {row.reason}" if row.reason else ""))
 
+    def end_running(self) -> None:
+        """What the time budget cut in the middle of an epoch; a trial without any epoch leaves no row."""
+        for number in sorted(self._running):
+            if self._epochs.get(number):
+                self.end({"number": number}, None)
+
     def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> TrialEpochRow:
         epoch = EpochRow(**{name: result[name] for name in EpochRow.__dataclass_fields__})
         return TrialEpochRow(

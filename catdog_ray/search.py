@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ray.tune import Callback
 
 from catdog_ray import cluster, trial
+from catdog_ray.budget import TimeBudget
 from catdog_ray.data import Images
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.oracle import OracleSuggester
@@ -30,6 +32,7 @@ def run(
 ) -> list[TrialRow]:
     """Search until `config.search.num_samples` trials have ended, going on from the study's rows; returns all trials.
 
+    With `config.search.time_budget_s` it may end before; what runs then counts as stopped, with what it has.
     There is no argument for the test split. Raises KeyboardInterrupt if interrupted; the rows are then on the disk.
     """
     settings = config.search
@@ -48,7 +51,8 @@ def run(
         on_progress=on_progress,
     )
     remaining = len(planned) + len(open_numbers)
-    if remaining:
+    left_s = math.inf if settings.time_budget_s is None else settings.time_budget_s - past.elapsed_s
+    if remaining and left_s > 0:
         suggester = _suggester(study, config)
         for row in sorted(finished, key=lambda row: row.trial):
             suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
@@ -75,7 +79,9 @@ def run(
             concurrent=min(running_on.slots, remaining),
             storage_path=cluster.storage(config.cluster, study.path),
             name_of=lambda parameters: trial_name(parameters["number"]),
+            stop=TimeBudget(left_s) if math.isfinite(left_s) else None,
         )
+        recorder.end_running()
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 

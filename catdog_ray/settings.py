@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,21 @@ Value = int | float | str
 """What a hyperparameter may be."""
 
 
+def printable(text: str) -> str:
+    r"""The text with everything a terminal would obey, and bytes that are no UTF-8, as escapes such as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class UserError(Exception):
-    """Something the user must change; its text is the one line that the command prints (exit code 2)."""
+    """Something the user must change; its text is the one line that the command prints (exit code 2).
+
+    Whatever a file or a flag put into the text, it is one line that no terminal obeys.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class RunFailed(Exception):
@@ -26,6 +40,10 @@ class RunFailed(Exception):
 
 class ConfigError(UserError):
     """A setting is missing, unknown, of the wrong type or out of its range."""
+
+
+class DataError(UserError):
+    """The data set is missing, unreadable or of the wrong layout."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +66,22 @@ Range = FloatRange | Choice
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A published zip archive; null where its size or sha256 is not known and so not checked."""
+
+    url: str
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
 class DataSettings:
-    """Where the images come from and how they are split."""
+    """Where the images come from and how they are split. `published` are archives that `source` may name."""
 
     source: str
+    published: Mapping[str, Archive]
     image_size: int
+    test_share: float
     selection_share: float
     split_seed: int
     max_bad_share: float
@@ -74,11 +103,15 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is fixed about the network; a count that is also in `space` is taken from the trial."""
+    """What is fixed about the network; a count that is also in `space` is taken from the trial.
+
+    With a `builder` (`package.module:function`) the network is the user's own, and so is the space.
+    """
 
     padding: str
     conv_layers: int
     dense_layers: int
+    builder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +136,7 @@ class SearchSettings:
     scoring_window: int
     startup_trials: int
     start_from: tuple[str, ...]
+    time_budget_s: float | None
 
 
 @dataclass(frozen=True)
@@ -159,6 +193,10 @@ OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")
 """Settings of the model that a space may search too."""
 
 
+BUILDER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""What `model.builder` looks like: `package.module:function`."""
+
+
 METHODS = ("tpe", "random", "keras-tuner")
 """Methods of search that propose for trials on Ray: Optuna's TPE, random search, Keras Tuner's Bayesian oracle."""
 
@@ -198,6 +236,8 @@ def check(config: Config) -> None:
     _at_least("data.drawn_train", data.drawn_train, 20)
     _at_least("data.drawn_test", data.drawn_test, 10)
     _between("data.selection_share", data.selection_share, 0.01, 0.9)
+    _between("data.test_share", data.test_share, 0.01, 0.9)
+    _check_published(data.published)
     _between("data.max_bad_share", data.max_bad_share, 0.0, 1.0)
     _between("augment.rotation_range", augment.rotation_range, 0.0, 180.0)
     _between("augment.zoom_range", augment.zoom_range, 0.0, 0.99)
@@ -217,6 +257,8 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"search.grace_epochs must be at most search.max_epochs ({search.max_epochs}), got {search.grace_epochs}"
         )
+    if search.time_budget_s is not None and search.time_budget_s <= 0:
+        raise ConfigError(f"search.time_budget_s must be above 0 or null, got {search.time_budget_s!r}")
     for name in search.start_from:
         _one_of("search.start_from", name, ("baseline",))
     _at_least("retrain.seeds", retrain.seeds, 1)
@@ -241,7 +283,10 @@ def check(config: Config) -> None:
         _at_least("cluster.max_concurrent", cluster.max_concurrent, 1)
     _at_least("cluster.max_failures", cluster.max_failures, 0)
     _check_space(config)
-    _check_geometry(config)
+    if config.model.builder is None:
+        _check_geometry(config)
+    elif not BUILDER.fullmatch(config.model.builder):
+        raise ConfigError(f"model.builder must be package.module:function, got {config.model.builder!r}")
 
 
 def _check_names(config: Config) -> None:
@@ -260,7 +305,36 @@ def _check_names(config: Config) -> None:
             raise ConfigError(f"{where} must not be empty, got {text!r}")
 
 
+def _check_published(published: Mapping[str, Archive]) -> None:
+    for name, archive in published.items():
+        where = f"data.published.{name}"
+        if not archive.url.startswith(("https://", "http://")) or not archive.url.isprintable():
+            raise ConfigError(f"{where}.url must begin with https:// or http://, got {archive.url!r}")
+        if archive.bytes is not None:
+            _at_least(f"{where}.bytes", archive.bytes, 1)
+        digest = archive.sha256
+        if digest is not None and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
+            raise ConfigError(f"{where}.sha256 must be 64 digits 0-9 and a-f, got {digest!r}")
+
+
 def _check_space(config: Config) -> None:
+    if config.model.builder is None:
+        _check_own_names(config)
+    elif not config.space:
+        raise ConfigError("space must name at least one hyperparameter of model.builder")
+    if set(config.baseline) != set(config.space):
+        odd = sorted(set(config.baseline) ^ set(config.space))
+        raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
+    for name, found in config.space.items():
+        if config.model.builder is None or name in HYPERPARAMETERS:
+            _check_hyperparameter(name, found)
+        value = config.baseline[name]
+        if not contains(found, value):
+            raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
+
+
+def _check_own_names(config: Config) -> None:
+    """The space of the built-in network: the five, and what else it can be searched in."""
     allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS)
     for name in config.space:
         if name not in allowed:
@@ -268,14 +342,6 @@ def _check_space(config: Config) -> None:
     for name in HYPERPARAMETERS:
         if name not in config.space:
             raise ConfigError(f"space.{name}: missing; to fix it, give one choice: {{choices: [VALUE]}}")
-    if set(config.baseline) != set(config.space):
-        odd = sorted(set(config.baseline) ^ set(config.space))
-        raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
-    for name, found in config.space.items():
-        _check_hyperparameter(name, found)
-        value = config.baseline[name]
-        if not contains(found, value):
-            raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
 
 
 def contains(found: Range, value: Value) -> bool:

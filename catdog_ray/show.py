@@ -37,6 +37,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 config,
                 with_search=with_search,
                 top=top,
+                on_download=view.show_downloading,
                 on_data=view.show_decoding,
                 on_cluster=lambda running_on: _print_cluster(console, running_on),
                 on_progress=view.show,

@@ -5,10 +5,12 @@ That process is a child, so that Keras stays out of the driver as it does for Ra
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catdog_ray import config as configuration
 from catdog_ray import oracle, processes
 from catdog_ray.data import Images
 from catdog_ray.ledger import StudyDirectory
@@ -27,14 +30,16 @@ from catdog_ray.space import HyperParameters, starting_points
 if TYPE_CHECKING:
     import keras
 
+_LOG = "stderr.txt"
+
 Send = Callable[[tuple[Any, ...]], None]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the child needs: what is asked, what earlier sessions left, and where Keras Tuner may write."""
+    """What the child needs: the config as a dictionary, what earlier sessions left, where Keras Tuner may write."""
 
-    config: Config
+    config: dict[str, Any]
     train: Images
     selection: Images
     ended: list[TrialRow]
@@ -76,19 +81,22 @@ def run(
         elapsed_s=max(elapsed, default=0.0),
         on_progress=on_progress,
     )
-    if len(ended) < config.search.num_samples:
+    budget_s = config.search.time_budget_s
+    left_s = None if budget_s is None else budget_s - max(elapsed, default=0.0)
+    if len(ended) < config.search.num_samples and (left_s is None or left_s > 0):
         begun = None if cut is None else HyperParameters.of({name: cut[name] for name in config.space})
         ended.sort(key=lambda row: row.trial)
         project = study.path / "keras-tuner"
         try:
-            _watch(_Work(config, train, selection, ended, begun, project), recorder)
+            _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder, left_s=left_s)
         finally:
             shutil.rmtree(project, ignore_errors=True)
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 
-def _watch(work: _Work, recorder: SearchRecorder) -> None:
-    """Run the child and record what it sends."""
+def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> None:
+    """Run the child and record what it sends, until it has finished or `left_s` seconds have passed."""
+    end = math.inf if left_s is None else time.monotonic() + left_s
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_search, args=(work, sender), name="keras-tuner", daemon=True)
@@ -98,12 +106,17 @@ def _watch(work: _Work, recorder: SearchRecorder) -> None:
     sender.close()
     try:
         while True:
+            if not receiver.poll(None if end == math.inf else max(0.0, end - time.monotonic())):
+                recorder.end_running()
+                return
             try:
                 kind, *content = receiver.recv()
             except EOFError:
                 child.join()
+                last = _last_line(work.project / _LOG)
                 raise RunFailed(
-                    f"Keras Tuner's process ended early (exit code {child.exitcode}); --resume goes on from the rows"
+                    f"Keras Tuner's process ended early (exit code {child.exitcode}, last words {last!r}); "
+                    "--resume goes on from the rows"
                 ) from None
             if kind == "finished":
                 return
@@ -118,6 +131,10 @@ def _watch(work: _Work, recorder: SearchRecorder) -> None:
 
 def _search(work: _Work, sender: Connection) -> None:
     """In the child: the real tuner, as the brief ran it."""
+    work.project.mkdir(parents=True, exist_ok=True)
+    # TensorFlow greets on standard error whatever it is told, which would tear the live view.
+    with (work.project / _LOG).open("w") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
     try:
         _tuner(work, sender.send).search()
     except BrokenPipeError:
@@ -127,6 +144,11 @@ def _search(work: _Work, sender: Connection) -> None:
         sender.send(("failed", (str(error).strip().splitlines() or [type(error).__name__])[-1]))
     else:
         sender.send(("finished",))
+
+
+def _last_line(log: Path) -> str | None:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else None
 
 
 def _tuner(work: _Work, send: Send) -> Any:
@@ -140,7 +162,8 @@ def _tuner(work: _Work, send: Send) -> Any:
     from catdog_ray import model
     from catdog_ray.train import Diverged, FitSettings, fit
 
-    config, space = work.config, work.config.space
+    config = configuration.from_dict(work.config)
+    space = config.space
 
     class Network(keras_tuner.HyperModel):  # type: ignore[misc]
         """The network of every method, over the same space and with the same `fit`."""
@@ -171,7 +194,7 @@ def _tuner(work: _Work, send: Send) -> Any:
     class Recorded(keras_tuner.BayesianOptimization):  # type: ignore[misc]
         """Says what it does, and first runs what is planned."""
 
-        planned = _planned(work)
+        planned = _planned(work, config)
         parameters: dict[str, Any]
 
         def pre_create_trial(self) -> None:
@@ -217,9 +240,8 @@ def _tuner(work: _Work, send: Send) -> Any:
     return tuner
 
 
-def _planned(work: _Work) -> list[HyperParameters]:
+def _planned(work: _Work, config: Config) -> list[HyperParameters]:
     """The trial that was cut, then the starting points that never began."""
-    config = work.config
     starts = starting_points(config.search.start_from, config.space, baseline=config.baseline)
     begun = [] if work.begun is None else [work.begun]
     return begun + starts[len(work.ended) + len(begun) :]

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import cluster, data, retraining, search, stock
+from catdog_ray import builder, cluster, data, inspection, preflight, retraining, search, stock, trial
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, versions
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
-from catdog_ray.settings import STOCK, Config
+from catdog_ray.settings import STOCK, Config, ConfigError
 
 OnProgress = Callable[[Progress], None]
 
@@ -27,6 +27,7 @@ def run(
     *,
     with_search: bool = True,
     top: int = 1,
+    on_download: data.Progress | None = None,
     on_data: data.Progress | None = None,
     on_cluster: Callable[[cluster.Cluster], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -35,17 +36,21 @@ def run(
 
     Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on.
     """
-    splits = data.load(config.data, on_progress=on_data)
+    if config.model.builder is not None:
+        builder.require_findable(config.model.builder)
+    splits = data.load(config.data, on_progress=on_data, on_download=on_download)
     with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
         if with_search and config.search.method == STOCK:
-            describe(nodes=[cluster.node_facts(os.cpu_count() or 1, 0)])
+            describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
             stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
             with_search = False
         if with_search or _can_retrain(study, config):
             with cluster.connect(config.cluster) as running_on:
                 describe(nodes=list(running_on.nodes))
+                preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
                 if on_cluster is not None:
                     on_cluster(running_on)
+                _require_network(config, splits)
                 if with_search:
                     search.run(
                         study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
@@ -62,6 +67,18 @@ def _can_retrain(study: StudyDirectory, config: Config) -> bool:
     """Without a best trial the command fails; retraining the baseline first would only make it late."""
     wants_best = "best" in config.retrain.configurations
     return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
+
+
+def _require_network(config: Config, splits: data.Splits) -> None:
+    """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
+    if config.model.builder is None:
+        return
+    size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
+    wrong = cluster.call(
+        trial.check_network, config.model, dict(config.baseline), size, classes, settings=config.cluster
+    )
+    if wrong is not None:
+        raise ConfigError(f"--model {config.model.builder}: {wrong}")
 
 
 @contextmanager
@@ -119,6 +136,7 @@ def _places(config: Config) -> dict[str, Any]:
     """`MACHINE_SETTINGS` with absolute paths, so that a study goes on from any working directory."""
     found = {name: configuration.setting(config, name) for name in MACHINE_SETTINGS}
     for name, value in found.items():
-        if name != "cluster.address" and value not in (None, data.DRAWN) and "://" not in value:
+        is_name = name == "cluster.address" or (name == "data.source" and not data.is_place(config.data))
+        if value is not None and not is_name and "://" not in value:
             found[name] = str(Path(value).expanduser().resolve())
     return found

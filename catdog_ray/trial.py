@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ray import tune
 
+from catdog_ray import metrics
 from catdog_ray.data import Images
 from catdog_ray.records import EpochRow, objective
 from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
@@ -102,6 +104,26 @@ def run_retraining(
     )
 
 
+def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image_size: int, classes: int) -> str | None:
+    """Build a network, train nothing, classify two pictures; returns what is wrong in one line, or None."""
+    from catdog_ray import backend
+
+    backend.prepare(threads=1)
+    from catdog_ray import model, train
+
+    pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
+    blank = Images(pixels, np.zeros(2, np.int32), ("", ""), ("",) * classes)
+    try:
+        network = model.build(HyperParameters.of(point), model_settings, image_size=image_size, classes=classes)
+        train.evaluate(network, blank)
+        network.optimizer.build(network.trainable_variables)
+    except KeyError as error:
+        return f"its compiled model must report {error}; compile it with metrics=['accuracy'], or return it uncompiled"
+    except Exception as error:  # the user's code, and Keras on it, may raise anything
+        return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return None
+
+
 class _Course:
     """The way of one trial through its epochs: where it starts, what it reports, when it saves."""
 
@@ -120,6 +142,7 @@ class _Course:
         self._keep_model = keep_model
         self._accuracies: list[float] = []
         self._last: Report = {}
+        self._images = 0
 
     def fit(
         self,
@@ -137,6 +160,7 @@ class _Course:
         from catdog_ray.train import Diverged, FitSettings, fit
 
         hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])
+        self._images = len(train.labels)
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             resume_from = self._fetch_checkpoint(Path(folder))
             try:
@@ -167,6 +191,12 @@ class _Course:
             "failure": None,
         }
         self._last = report
+        metrics.publish(
+            tune.get_context().get_trial_name(),
+            epoch=row.epoch,
+            objective=report.get("objective", row.selection_accuracy),
+            images_per_second=self._images / max(row.seconds, 1e-9),
+        )
         report = {**report, **(self._extra(row, network) if self._extra else {})}
         if row.epoch % self._checkpoint_epochs and row.epoch not in self._always_save:
             tune.report(report)

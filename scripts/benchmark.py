@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.measure import Row, described, report
 
-from catdog_ray import command, ledger, provenance
+from catdog_ray import command, inspection, ledger, provenance
 
 FOLDER = Path(__file__).parent.parent / "results" / "benchmarks"
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         chosen = {name: row for name, row in chosen.items() if any(re.fullmatch(only, name) for only in flags.only)}
         if not chosen:
             raise command.UserError(f"--only: no such row; there are {', '.join(rows())}")
-    machine = provenance.machine()
+    machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
     results = []
     for name, row in chosen.items():

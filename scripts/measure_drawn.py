@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.settings import RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import ledger, provenance
+    from catdog_ray import inspection, ledger, provenance
 
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
@@ -45,14 +46,14 @@ def main(arguments: Sequence[str]) -> None:
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": provenance.commit(),
         "versions": provenance.versions(),
-        "machine": {**provenance.machine(), "threads": flags.threads},
+        "machine": {**inspection.machine(), "threads": flags.threads},
         "good_configuration": GOOD,
         "per_seed": per_seed,
         "figures": rows,
     }
     ledger.replace_file(flags.output, ledger.to_json(facts, indent=2) + "\n")
     if not all(row["holds"] for row in rows):
-        raise command.CommandFailed("a figure is not what it must be")
+        raise RunFailed("a figure is not what it must be")
 
 
 def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:

@@ -10,6 +10,9 @@ import pytest
 # Keras on JAX or PyTorch must be chosen before the first import; TensorFlow's start-up lines are noise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hostile
+from hypothesis import settings
+
 from catdog_ray import environment
 from catdog_ray.settings import ClusterSettings
 
@@ -32,3 +35,16 @@ def ray_cluster() -> Iterator[object]:
 
     with cluster.connect(LOCAL) as running_on:
         yield running_on
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="forty times as many bad inputs, other ones each time")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hostile.register_profiles()
+    settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    hostile.report(terminalreporter)

@@ -114,8 +114,8 @@ def test_none_of_rays_unpinned_defaults_remain(cluster: dict[str, Any]) -> None:
 
 def test_ray_rejects_a_misspelled_key() -> None:
     broken = written()
-    broken["max_worker"] = broken.pop("max_workers")
-    with pytest.raises(jsonschema.ValidationError, match="'max_worker' was unexpected"):
+    broken["upscaling_sped"] = broken.pop("upscaling_speed")
+    with pytest.raises(jsonschema.ValidationError, match="'upscaling_sped' was unexpected"):
         checked(broken)
 
 

@@ -460,3 +460,16 @@ def test_one_setting_by_its_name() -> None:
 def test_errors_of_the_config_are_the_users_to_cure() -> None:
     with pytest.raises(UserError):
         quickstart(seed=-1)
+
+
+def test_a_study_that_is_older_than_a_setting_is_still_read() -> None:
+    tree = quickstart().as_dict()
+    del tree["data"]["published"], tree["data"]["test_share"], tree["model"]["builder"]
+    found = configuration.from_saved(tree)
+    assert found.model.builder is None
+    assert dict(found.data.published) == {}
+    with pytest.raises(ConfigError, match=r"^data\.published: missing"):
+        configuration.from_dict(tree)
+    del tree["data"]["image_size"]
+    with pytest.raises(ConfigError, match=r"^data\.image_size: missing"):
+        configuration.from_saved(tree)

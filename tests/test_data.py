@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+import pickle
 import shutil
 import struct
 import zlib
@@ -439,6 +442,26 @@ def test_a_cache_that_cannot_be_written(below: str, tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    text = refusal(settings(tmp_path, as_zip(tmp_path, FILES)))
+    assert text == f"data.cache_dir: {tmp_path / 'cache'} cannot be written (No space left on device); set another"
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_decoded_pictures_are_mapped_not_held(tmp_path: Path) -> None:
+    """The test split is the file itself; it cannot be written to by accident."""
+    test = data.load(settings(tmp_path, as_zip(tmp_path, FILES))).test
+    assert isinstance(test.pixels.base, np.memmap)
+    assert type(test.pixels) is np.ndarray
+    with pytest.raises(ValueError, match="read-only"):
+        test.pixels[0] = 0
+    assert pickle.loads(pickle.dumps(test)).pixels.sum() == test.pixels.sum()
+
+
 def test_nothing_is_written_outside_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -544,3 +567,36 @@ def test_pictures_in_subfolders_of_a_class_and_linked_folders_count(tmp_path: Pa
     splits = data.load(config.data)
     assert len(splits.train.labels) + len(splits.selection.labels) == 8
     assert "train/dogs/more/deep/3.png" in splits.train.files + splits.selection.files
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("drawn", False),
+        ("https://host/pets.zip", False),
+        ("cats_and_dogs_filtered", False),
+        ("pets.zip", True),
+        ("~/pets", True),
+        ("/data/pets", True),
+    ],
+)
+def test_what_is_a_place_on_this_machine(
+    source: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a place is kept as an absolute path, so that a study goes on from any working folder."""
+    monkeypatch.chdir(tmp_path)
+    assert data.is_place(settings(tmp_path, source)) is expected
+    (tmp_path / "cats_and_dogs_filtered").mkdir()
+    if source == "cats_and_dogs_filtered":
+        assert data.is_place(settings(tmp_path, source))
+
+
+def test_classes_alone_are_split_by_data_alone(tmp_path: Path) -> None:
+    files = {f"{name}/{i}.png": encoded(noise(10 * i + n)) for n, name in enumerate(CLASSES) for i in range(10)}
+    splits = data.load(settings(tmp_path, write_folder(tmp_path / "pets", files)))
+    assert [len(images.labels) for images in (splits.train, splits.selection, splits.test)] == [18, 6, 6]
+    assert splits.train.class_names == CLASSES
+    # Another share or seed is another split, not the cached one.
+    again = data.load(settings(tmp_path, tmp_path / "pets", test_share=0.4))
+    assert len(again.test.labels) == 12
+    assert data.load(settings(tmp_path, tmp_path / "pets", split_seed=9)).test.files != splits.test.files

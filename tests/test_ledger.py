@@ -377,3 +377,39 @@ def test_damaged_machine_settings(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         StudyDirectory(tmp_path).read_machine_settings()
     assert str(caught.value) == f"{path}: is damaged; delete it and give --data again"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/home/me/pets.zip", "pets.zip"),
+        ("cats_and_dogs_filtered", "cats_and_dogs_filtered"),
+        ("https://user:password@host/sets/pets.zip?key=secret#sha256=00", "pets.zip"),
+        ("drawn", "drawn"),
+    ],
+)
+def test_a_study_holds_the_name_of_its_data_alone(source: str, expected: str) -> None:
+    found = portable(quickstart(data__source=source).as_dict())
+    assert found["data"]["source"] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("epochs", 10**30),
+        ("objective", 1.01),
+        ("objective", "high"),
+        ("status", None),
+        ("hyperparameters", []),
+        ("hyperparameters", {"learning_rate": [1]}),
+        ("training_seconds", 1e200),
+    ],
+)
+def test_a_row_with_a_value_that_cannot_be(name: str, value: object, tmp_path: Path) -> None:
+    trials = trials_in(tmp_path)
+    trials.append(trial_row(0), trial_row(1, **{name: value}))
+    with pytest.raises(RecordError) as caught:
+        trials.read()
+    assert str(caught.value).startswith(f"{trials.path}, line 2: {name} cannot be ")

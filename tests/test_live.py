@@ -182,6 +182,21 @@ def test_decoding_is_one_line_without_a_terminal() -> None:
     assert console.export_text() == "reading pictures: 3,000 of 3,000\n"
 
 
+def test_a_download_is_one_line_without_a_terminal_and_a_bar_on_one() -> None:
+    console = Console(file=io.StringIO(), record=True, width=120, force_terminal=False)
+    with LiveView(console, "quickstart") as view:
+        for done in (10, 5_000, 68_606_236):
+            view.show_downloading(done, 68_606_236)
+    assert console.export_text() == "downloaded 68,606,236 bytes\n"
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with LiveView(console, "quickstart") as view:
+        view.show_downloading(34_000_000, 68_000_000)
+    assert "downloading: 34.0 MB of 68.0 MB" in console.file.getvalue()  # type: ignore[attr-defined]
+    with LiveView(console, "quickstart") as view:
+        view.show_downloading(1_000, 0)
+    assert "downloading: 1.0 kB\n" in console.file.getvalue().replace("\r", "")  # type: ignore[attr-defined]
+
+
 # ---- the final table ----------------------------------------------------------------------------------------------
 
 

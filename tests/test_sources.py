@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import threading
+import time
 import warnings
 import zipfile
 import zlib
@@ -17,6 +19,7 @@ import pytest
 from make_pictures import QUARTERS, encoded, noise, pets, quarters, write_folder, write_zip
 from PIL import Image, features
 
+from catdog_ray import sources
 from catdog_ray.settings import UserError
 from catdog_ray.sources import DataError, FolderReader, Unreadable, ZipReader, decode, find_layout
 
@@ -313,6 +316,88 @@ def test_names_with_dots_are_no_danger(tmp_path: Path) -> None:
     assert list(ZipReader(path).names()) == ["train/cats/a..b.png", "..."]
 
 
+def zip_with(path: Path, *entries: tuple[str, bytes, int]) -> Path:
+    """An archive of (name, content, mode of the file)."""
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # a name that stands in it twice
+        for name, content, mode in entries:
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr, entry.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return path
+
+
+def test_a_name_that_stands_in_an_archive_twice(tmp_path: Path) -> None:
+    path = zip_with(tmp_path / "twice.zip", ("train/cats/a.png", b"1", 0), ("train/cats/a.png", b"2", 0))
+    with pytest.raises(DataError, match=r"twice\.zip: refused, its entry 'train/cats/a\.png' stands in it twice$"):
+        ZipReader(path)
+    path = zip_with(path, ("train/cats/a.png", b"1", 0), ("train/cats/./a.png", b"2", 0))
+    with pytest.raises(DataError, match=r"its entry 'train/cats/\./a\.png' stands in it twice$"):
+        ZipReader(path)
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
+    path = zip_with(tmp_path / "link.zip", ("train/cats/a.png", b"/etc/passwd", 0o120777))
+    with pytest.raises(Unreadable, match="a symbolic link, which is not followed"):
+        ZipReader(path).read("train/cats/a.png")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each entry alone would be read."""
+    monkeypatch.setattr(sources, "_LARGEST_TOTAL", 2**20)
+    content = bytes(2**20)
+    path = zip_with(tmp_path / "bomb.zip", *((f"train/cats/{i}.bmp", content, 0) for i in range(20)))
+    with pytest.raises(DataError, match=r"bomb\.zip: refused, its [\d,]+ bytes unpack to 20,971,520, more than 100"):
+        ZipReader(path)
+    assert path.stat().st_size < 2**15
+
+
+def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "many.zip", {f"train/cats/{i:06d}.png": b"" for i in range(100_000)})
+    started = time.monotonic()
+    assert len(list(ZipReader(path).names())) == 100_000
+    assert time.monotonic() - started < 20
+
+
+def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MOST_FILES", 10)
+    files = {f"{i}.png": b"" for i in range(11)}
+    with pytest.raises(DataError, match="refused, it holds more than 10 entries"):
+        ZipReader(write_zip(tmp_path / "many.zip", files))
+    with pytest.raises(DataError, match="refused, it holds more than 10 files"):
+        list(FolderReader(write_folder(tmp_path / "many", files)).names())
+
+
+def test_folders_linked_into_each_other_end(tmp_path: Path) -> None:
+    """Eight links to the folder itself, followed eight deep, would be 16 million folders."""
+    for number in range(8):
+        (tmp_path / f"again{number}").symlink_to(tmp_path)
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "a.png").write_bytes(b"x")
+    (tmp_path / "dogs").symlink_to(tmp_path / "cats")
+    assert set(FolderReader(tmp_path).names()) == {"cats/", "cats/a.png", "dogs/", "dogs/a.png"}
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zeros.jpg"):
+        with pytest.raises(Unreadable, match="no regular file"):
+            FolderReader(tmp_path).read(name)
+
+
+def test_names_that_are_no_text_and_names_that_a_terminal_obeys(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pets", pets(train=2, validation=1, classes=("cats", "dogs")))
+    (root / "train" / "cats" / "\x1b[2J.png").write_bytes(encoded(noise(1)))
+    (Path(os.fsdecode(os.fsencode(root / "train" / "dogs") + b"/\xff.png"))).write_bytes(encoded(noise(2)))
+    reader = FolderReader(root)
+    entries, _ = find_layout("pets", sorted(reader.names()))
+    shown = [shown for _, shown, _ in entries["train"]]
+    assert r"train/cats/\x1b[2J.png" in shown
+    assert r"train/dogs/\udcff.png" in shown
+    assert all(reader.read(name) for name, _, _ in entries["train"])
+
+
 # ---- the layout ---------------------------------------------------------------------------------------------------
 
 PLAIN = ["train/cats/a.jpg", "train/dogs/b.jpg", "validation/cats/c.jpg", "validation/dogs/d.jpg"]
@@ -419,3 +504,38 @@ def test_wrong_layouts_are_told_apart(names: list[str], expected: str) -> None:
 def test_errors_of_the_data_are_the_users_to_cure() -> None:
     assert issubclass(DataError, UserError)
     assert not issubclass(Unreadable, UserError)
+
+
+# ---- classes alone ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("top", ["", "shapes/"])
+def test_classes_alone_are_split(top: str) -> None:
+    names = [f"{top}{name}/{i}.png" for name in ("circle", "square", "star") for i in range(10)] + ["README.md"]
+    entries, classes = find_layout("shapes", names, test_share=0.2, seed=3)
+    assert classes == ("circle", "square", "star")
+    for label, name in enumerate(classes):
+        for split, count in (("train", 8), ("validation", 2)):
+            mine = [entry for entry in entries[split] if entry[2] == label]
+            assert len(mine) == count
+            assert all(shown.startswith(f"{split}/{name}/") for _, shown, _ in mine)
+    assert sorted(name for split in entries.values() for name, _, _ in split) == sorted(names[:-1])
+    assert find_layout("shapes", names, test_share=0.2, seed=3)[0] == entries
+    assert find_layout("shapes", names, test_share=0.2, seed=4)[0] != entries
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"cats/{i}.png" for i in range(10)],
+        [f"{name}/{i}.png" for name in ("cats", "dogs") for i in range(4)],
+        [f"{name}/{i}.png" for name in ("training_set", "test_set") for i in range(10)],
+        [f"train/{name}/{i}.png" for name in ("cats", "dogs") for i in range(10)],
+        [f"{top}/{name}/{i}.png" for top in ("a", "b") for name in ("cats", "dogs") for i in range(2)],
+        [f"{i}.png" for i in range(30)],
+    ],
+    ids=["one class", "too few", "other splits", "no validation", "too few below", "no folders"],
+)
+def test_what_is_not_classes_alone(names: list[str]) -> None:
+    with pytest.raises(DataError, match=r"wrong layout, no folder with both; expected train/<class>/<images> and"):
+        find_layout("shapes", names, test_share=0.2)

@@ -20,7 +20,7 @@ from catdog_ray.settings import STOCK, contains
 pytestmark = pytest.mark.slow
 
 TRAIN, SELECTION = images(48), images(24, seed=1)
-CONFIG = quick_config(search__method=STOCK, search__num_samples=4, search__max_epochs=4)
+CONFIG = quick_config(search__method=STOCK, search__num_samples=3, search__max_epochs=3)
 
 
 def run(folder: Path, config=CONFIG, **options) -> tuple[list[TrialRow], list[TrialEpochRow]]:
@@ -38,8 +38,8 @@ def finished(tmp_path_factory):
 
 def test_every_trial_has_full_length_and_its_rows(finished):
     folder, trials, epochs, _ = finished
-    assert [(row.trial, row.status, row.epochs) for row in trials] == [(n, "completed", 4) for n in range(4)]
-    assert [(row.trial, row.epoch) for row in epochs] == [(n, e) for n in range(4) for e in range(1, 5)]
+    assert [(row.trial, row.status, row.epochs) for row in trials] == [(n, "completed", 3) for n in range(3)]
+    assert [(row.trial, row.epoch) for row in epochs] == [(n, e) for n in range(3) for e in range(1, 4)]
     for row in trials:
         accuracies = [epoch.selection_accuracy for epoch in epochs if epoch.trial == row.trial]
         assert row.objective == pytest.approx(objective(accuracies, window=3), abs=1e-12)
@@ -54,45 +54,45 @@ def test_every_trial_has_full_length_and_its_rows(finished):
 
 def test_progress(finished):
     shown: list[Progress] = finished[3]
-    assert (shown[-1].running, shown[-1].completed, shown[-1].epochs) == (0, 4, 16)
+    assert (shown[-1].running, shown[-1].completed, shown[-1].epochs) == (0, 3, 9)
     assert {progress.running for progress in shown} == {0, 1}
 
 
 def test_a_cut_search_goes_on_with_the_same_trials(finished, tmp_path):
-    """Cut in trial 2 after two epochs: that trial is begun again, and the rest is what it would have been."""
+    """Cut in trial 1 after two epochs: that trial is begun again, and the rest is what it would have been."""
     _, trials, epochs, _ = finished
     with StudyDirectory(tmp_path) as study:
-        study.trials.append(*trials[:2])
-        study.epochs.append(*[row for row in epochs if row.trial < 2 or (row.trial == 2 and row.epoch <= 2)])
+        study.trials.append(*trials[:1])
+        study.epochs.append(*[row for row in epochs if row.trial < 1 or (row.trial == 1 and row.epoch <= 2)])
     resumed, rows = run(tmp_path)
     assert [row.hyperparameters for row in resumed] == [row.hyperparameters for row in trials]
     assert [row.objective for row in resumed] == pytest.approx([row.objective for row in trials], abs=0.02)
-    assert [(row.trial, row.epoch) for row in rows] == [(n, e) for n in range(4) for e in range(1, 5)]
-    assert resumed[-1].elapsed_s > trials[1].elapsed_s
+    assert [(row.trial, row.epoch) for row in rows] == [(n, e) for n in range(3) for e in range(1, 4)]
+    assert resumed[-1].elapsed_s > trials[0].elapsed_s
 
 
 def test_a_trial_whose_own_row_was_cut_off_is_not_run_again(finished, tmp_path):
     _, trials, epochs, _ = finished
     with StudyDirectory(tmp_path) as study:
-        study.trials.append(*trials[:3])
+        study.trials.append(*trials[:2])
         study.epochs.append(*epochs)
     resumed, rows = run(tmp_path)
     assert rows == epochs
-    assert resumed[:3] == trials[:3]
-    assert dataclasses.replace(resumed[3], elapsed_s=0.0) == dataclasses.replace(trials[3], elapsed_s=0.0)
+    assert resumed[:2] == trials[:2]
+    assert dataclasses.replace(resumed[2], elapsed_s=0.0) == dataclasses.replace(trials[2], elapsed_s=0.0)
 
 
 def test_a_diverged_trial_is_failed_with_its_reason_and_the_search_goes_on(tmp_path):
     config = quick_config(
         search__method=STOCK,
-        search__num_samples=5,
-        search__max_epochs=2,
+        search__num_samples=4,
+        search__max_epochs=1,
         search__start_from=[],
         space__learning_rate={"choices": [1e25]},
         baseline__learning_rate=1e25,
     )
     trials, _ = run(tmp_path, config)
-    assert [row.status for row in trials] == 5 * ["failed"]
+    assert [row.status for row in trials] == 4 * ["failed"]
     assert trials[0].reason in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
     assert trials[0].objective is None
 
@@ -121,3 +121,12 @@ def test_the_command_interrupted_and_resumed(tmp_path):
     facts = study.read_study()
     assert (facts["method"], facts["state"], facts["sessions"]) == (STOCK, "finished", 2)
     assert facts["nodes"][0]["cores"] >= 1
+
+
+def test_a_time_budget_ends_the_search(tmp_path):
+    """Here before anything was trained; what runs when it ends is the recorder's business."""
+    config = quick_config(search__method=STOCK, search__time_budget_s=0.5)
+    started = time.monotonic()
+    assert run(tmp_path, config) == ([], [])
+    assert time.monotonic() - started < 20
+    assert not (tmp_path / "keras-tuner").exists()

@@ -1,0 +1,350 @@
+"""Studies side by side: every number that the tables, figures and the page show, made from rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from catdog_ray import audit, curves, groups, retrained, simulate
+from catdog_ray.audit import Course, Evidence
+from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
+from catdog_ray.groups import ComparisonError, Group
+from catdog_ray.importance import importance
+from catdog_ray.ledger import RecordError
+from catdog_ray.records import STATUSES, best_trial
+from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
+from catdog_ray.settings import SearchSettings
+from catdog_ray.simulate import Curve
+from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
+
+REPLAYED_ORDERS = 200
+"""Random orders of a search's trials in which early stopping is replayed."""
+
+TRAINING_FACTOR = 3
+"""Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A study that was not compared, and why."""
+
+    folder: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the searches of one method spent and found; estimates are over searches, hours too.
+
+    `cpu_hours` are the search's wall-clock times the CPUs of its nodes: what was held, busy or not.
+    """
+
+    name: str
+    method: str
+    studies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    trials: int
+    completed: int
+    stopped: int
+    failed: int
+    epochs: Estimate
+    multiply_adds: Estimate
+    seconds: Estimate
+    cpu_hours: Estimate | None
+    gpu_hours: Estimate | None
+    best: Estimate | None
+    without_score: int
+    regret: Estimate | None
+    suggestions: int
+    suggestion_seconds: float | None
+    suggestion_share: float
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Searches whose trials all ran to full length, replayed through ASHA; estimates are over searches.
+
+    `orders` random orders of each search's trials, `concurrent` at once; see `simulate.Effect`.
+    """
+
+    name: str
+    orders: int
+    concurrent: int
+    share_of_epochs: Estimate
+    kept_best: Estimate
+    regret: Estimate
+    regret_p95: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common."""
+
+    groups: tuple[Group, ...]
+    left_out: tuple[LeftOut, ...]
+    is_drawn: bool
+    title: str
+    methods: tuple[Method, ...]
+    curves: Mapping[str, tuple[Mapping[str, StepCurve], ...]]
+    bands: Mapping[str, Mapping[str, Band | None]]
+    reference: float | None
+    target: float | None
+    times: Mapping[str, Mapping[str, TimeToTarget]]
+    runs: Mapping[str, Mapping[int, Sequence[Run]]]
+    accuracies: tuple[Accuracy, ...]
+    searches_compared: tuple[Compared, ...]
+    accuracies_compared: tuple[Compared, ...]
+    milestones_compared: tuple[Compared, ...]
+    images_compared: tuple[Compared, ...]
+    importance: Mapping[str, Mapping[str, float] | None]
+    early_stopping: tuple[EarlyStopping, ...]
+    classified: tuple[Classified, ...]
+    mistakes: tuple[Mistake, ...]
+    warnings: tuple[str, ...]
+
+
+def read(folders: Sequence[Path], *, skip_bad: bool) -> tuple[list[Evidence], list[LeftOut]]:
+    """The studies, and with `skip_bad` what was left out instead of raising RecordError."""
+    found, left_out = [], []
+    for folder in sorted({folder.resolve(): folder for folder in folders}.values(), key=str):
+        try:
+            found.append(audit.read(folder))
+        except RecordError as error:
+            if not skip_bad:
+                raise RecordError(f"{error} (--skip-bad leaves such a study out)") from None
+            left_out.append(LeftOut(folder.name, str(error).replace(f"{folder}/", "").replace(str(folder), "study")))
+    if not found:
+        raise ComparisonError(f"there is no study to compare; {len(left_out)} left out as damaged or half-written")
+    return found, left_out
+
+
+def compare(
+    studies: Sequence[Evidence], left_out: Sequence[LeftOut] = (), *, target: float | None = None
+) -> Comparison:
+    """Everything. ComparisonError where the studies do not belong together.
+
+    `target` is an objective; without one, the median of what the searches found, so that about half reach it.
+    """
+    found = groups.group(studies)
+    paths = {item.name: tuple(_curves(study) for study in item.studies) for item in found}
+    scores = [score for study in studies for score in [best_objective(study)] if score is not None]
+    reference = max(scores, default=None)
+    goal = target if target is not None else median(scores) if scores else None
+    runs = retrained.runs_by_milestone(found)
+    first = found[0].studies[0]
+    drawn = bool(first.facts["data"]["drawn"])
+    return Comparison(
+        groups=tuple(found),
+        left_out=tuple(left_out),
+        is_drawn=drawn,
+        title=_title(found, drawn=drawn),
+        methods=tuple(_method(item, reference) for item in found),
+        curves=paths,
+        bands={
+            axis: {name: curves.band([each[axis] for each in by_search]) for name, by_search in paths.items()}
+            for axis in AXES
+        },
+        reference=reference,
+        target=goal,
+        times={} if goal is None else {name: _times(each, goal) for name, each in paths.items()},
+        runs=runs,
+        accuracies=tuple(retrained.accuracies(runs)),
+        searches_compared=tuple(_compare_searches(found)),
+        accuracies_compared=tuple(retrained.compare_accuracies(runs)),
+        milestones_compared=tuple(retrained.compare_milestones(runs)),
+        images_compared=tuple(retrained.compare_images(runs)),
+        importance={
+            item.name: importance([row for study in item.studies for row in study.trials], first.space)
+            for item in found
+        },
+        early_stopping=tuple(effect for item in found for effect in _early_stopping(item)),
+        classified=tuple(retrained.classified(runs)),
+        mistakes=tuple(retrained.mistakes(runs)),
+        warnings=tuple(_warnings(found, runs, left_out)),
+    )
+
+
+def is_shown(comparison: Comparison, item: Compared) -> bool:
+    """Whether a difference between the methods is shown.
+
+    Two trained models may well differ on the test images because their seeds do. So a difference over images counts
+    for the methods only where the one over seeds leaves out zero as well.
+    """
+    if item.unit != IMAGES:
+        return item.difference.is_shown
+    key = (item.first, item.second, item.milestone)
+    over_seeds = [each for each in comparison.accuracies_compared if (each.first, each.second, each.milestone) == key]
+    return item.difference.is_shown and any(each.difference.is_shown for each in over_seeds)
+
+
+def training_cost(study: Evidence, multiply_adds: int) -> float:
+    """Multiply-adds of one epoch: training on the training images, and the selection images once forward."""
+    images = study.facts["data"]
+    return float(multiply_adds) * (TRAINING_FACTOR * images["train_images"] + images["selection_images"])
+
+
+def _curves(study: Evidence) -> Mapping[str, StepCurve]:
+    return curves.best_so_far(study.trials, _costs(study))
+
+
+def _costs(study: Evidence) -> EpochCosts:
+    seconds = [study.courses[row.trial].elapsed_s for row in study.trials]
+    costs = [np.full(row.epochs, training_cost(study, row.multiply_adds or 0)) for row in study.trials]
+    return EpochCosts(np.concatenate([*seconds, np.empty(0)]), np.concatenate([*costs, np.empty(0)]))
+
+
+def best_objective(study: Evidence) -> float | None:
+    """Of the search; None where no trial has a score."""
+    best = best_trial(study.trials)
+    return None if best is None else best.objective
+
+
+def _method(found: Group, reference: float | None) -> Method:
+    rows = [row for study in found.studies for row in study.trials]
+    scores = [score for study in found.studies for score in [best_objective(study)] if score is not None]
+    seconds = [max(row.elapsed_s for row in study.trials) for study in found.studies]
+    suggested = [row.suggestion_seconds for row in rows if row.suggestion_seconds is not None]
+    counts = {status: sum(row.status == status for row in rows) for status in STATUSES}
+    return Method(
+        name=found.name,
+        method=found.method,
+        studies=tuple(study.name for study in found.studies),
+        seeds=found.seeds,
+        trials=len(rows),
+        **counts,
+        epochs=estimate([float(sum(row.epochs for row in study.trials)) for study in found.studies], cut=False),
+        multiply_adds=estimate([float(_costs(study).multiply_adds.sum()) for study in found.studies], cut=False),
+        seconds=estimate(seconds, cut=False),
+        cpu_hours=_hours(found, seconds, "ray_cpus"),
+        gpu_hours=_hours(found, seconds, "ray_gpus"),
+        best=estimate(scores) if scores else None,
+        without_score=len(found.studies) - len(scores),
+        regret=None if reference is None or not scores else estimate([reference - score for score in scores]),
+        suggestions=len(suggested),
+        suggestion_seconds=sum(suggested) / len(suggested) if suggested else None,
+        suggestion_share=sum(suggested) / sum(seconds) if sum(seconds) else 0.0,
+    )
+
+
+def _early_stopping(found: Group) -> list[EarlyStopping]:
+    """Nothing unless every trial of every search that has epochs ran to full length, and each search has three."""
+    searches = []
+    for study in found.studies:
+        full = study.facts["config"]["search"]["max_epochs"]
+        lengths = [row.epochs for row in study.trials if row.status != "failed"]
+        if len(lengths) < 3 or min(lengths) < full:
+            return []
+        searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
+    held = sum(node.get("ray_cpus", 1) for node in found.studies[0].facts["nodes"])
+    concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
+    effects = [
+        simulate.effect(
+            {number: _curve(study.courses[number]) for number in numbers},
+            settings=_search_settings(study),
+            concurrent=concurrent,
+            orders=REPLAYED_ORDERS,
+            seed=study.seed,
+        )
+        for study, numbers in searches
+    ]
+    return [
+        EarlyStopping(
+            found.name,
+            REPLAYED_ORDERS,
+            concurrent,
+            *(
+                estimate([getattr(effect, name) for effect in effects], cut=name != "regret")
+                for name in ("share_of_epochs", "kept_best", "regret", "regret_p95")
+            ),
+        )
+    ]
+
+
+def _curve(course: Course) -> Curve:
+    """With the first epoch, whose start is not on record, as long as the others."""
+    seconds = np.diff(course.elapsed_s)
+    return Curve(tuple(course.accuracies), (float(np.median(seconds)) if len(seconds) else 1.0, *seconds))
+
+
+def _search_settings(study: Evidence) -> SearchSettings:
+    raw = study.facts["config"]["search"]
+    return SearchSettings(**{name: raw.get(name) for name in SearchSettings.__dataclass_fields__})
+
+
+def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None:
+    """None where a study does not say what its nodes had."""
+    hours = []
+    for study, held in zip(found.studies, seconds, strict=True):
+        nodes = study.facts["nodes"]
+        if not nodes or not all(isinstance(node.get(fact), (int, float)) for node in nodes):
+            return None
+        hours.append(held / 3600 * sum(node[fact] for node in nodes))
+    return estimate(hours, cut=False)
+
+
+def _times(paths: Sequence[Mapping[str, StepCurve]], goal: float) -> dict[str, TimeToTarget]:
+    return {axis: curves.time_to_target([each[axis] for each in paths], goal) for axis in AXES}
+
+
+def _compare_searches(found: Sequence[Group]) -> list[Compared]:
+    """The best objectives of every two methods, paired by seed."""
+    result = []
+    for i, first in enumerate(found):
+        for second in found[i + 1 :]:
+            a = {study.seed: best_objective(study) for study in first.studies}
+            b = {study.seed: best_objective(study) for study in second.studies}
+            pairs = [(x, y) for s in a if s in b for x in [a[s]] for y in [b[s]] if x is not None and y is not None]
+            if pairs:
+                difference = paired_difference([x for x, _ in pairs], [y for _, y in pairs])
+                result.append(Compared("best objective", None, first.name, second.name, SEARCHES, difference))
+    return result
+
+
+def _title(found: Sequence[Group], *, drawn: bool) -> str:
+    facts = found[0].studies[0].facts
+    labels = sorted({str(study.facts["label"]) for item in found for study in item.studies})
+    data = "drawn data" if drawn else str(facts["data"]["name"])
+    return f"{'; '.join(item.name for item in found)}: {data}, {' / '.join(labels)}"
+
+
+def _warnings(
+    found: Sequence[Group], runs: Mapping[str, Mapping[int, Sequence[Run]]], left_out: Sequence[LeftOut]
+) -> list[str]:
+    texts = []
+    for item in found:
+        if len(item.studies) < ENOUGH_SEEDS:
+            texts.append(
+                f"{item.name}: {len(item.studies)} of the {ENOUGH_SEEDS} seeds that a claim about searches needs; "
+                "what is said of it here is an impression"
+            )
+        silent = [study.name for study in item.studies if best_objective(study) is None]
+        if silent:
+            texts.append(f"{item.name}: no trial has a score in {', '.join(silent)}; left out of all estimates")
+        lost = {
+            (study.name, row.configuration, row.seed) for study in item.studies for row in study.retrain_failures
+        } - {(study.name, row.configuration, row.seed) for study in item.studies for row in study.retrain}
+        if lost:
+            texts.append(f"{item.name}: {len(lost)} retraining runs were lost and are in no estimate")
+        if any(run.predictions is None for each in runs.get(item.name, {}).values() for run in each):
+            texts.append(f"{item.name}: predictions are missing; nothing is said of single test images")
+    machines = {_machine(study) for item in found for study in item.studies}
+    if len(machines) > 1:
+        texts.append(f"wall-clock and hours are of {len(machines)} kinds of machine: {'; '.join(sorted(machines))}")
+    commits = {str(study.facts.get("commit")) for item in found for study in item.studies}
+    if len(commits) > 1:
+        texts.append(f"the studies were made by {len(commits)} states of the code")
+    if left_out:
+        texts.append(f"{len(left_out)} studies were left out as damaged or half-written (named below)")
+    return texts
+
+
+def _machine(study: Evidence) -> str:
+    nodes = [
+        f"{node.get('ray_cpus', '?')} CPUs, {node.get('ray_gpus', '?')} GPUs of {node.get('cpu_model', '?')}"
+        for node in study.facts["nodes"]
+    ]
+    return " + ".join(sorted(nodes)) or "unknown"

@@ -1,0 +1,160 @@
+"""What a study would cost, before it starts: epochs, hours and node hours, from the time that one epoch takes."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from catdog_ray.ledger import RecordError, StudyDirectory, portable
+from catdog_ray.settings import Config, ConfigError, SearchSettings
+
+
+@dataclass(frozen=True)
+class EpochTime:
+    """Seconds that one epoch of a search takes, and where the figure is from."""
+
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a study at its cheapest and at its dearest; hours by the clock."""
+
+    epochs: tuple[int, int]
+    hours: tuple[float, float]
+    nodes: int
+
+    @property
+    def node_hours(self) -> tuple[float, float]:
+        """Hours by the clock times nodes."""
+        return self.hours[0] * self.nodes, self.hours[1] * self.nodes
+
+
+def measured(output: Path, config: Config) -> EpochTime | None:
+    """The median epoch of earlier studies under `output` with the same data, network and share of a machine."""
+    seconds: list[float] = []
+    names: list[str] = []
+    for file in sorted(output.glob("*/study.json")):
+        study = StudyDirectory(file.parent)
+        try:
+            if _cost_facts(study.read_study()["config"]) != _cost_facts(portable(config.as_dict())):
+                continue
+            found = [row.seconds for row in study.epochs.read()]
+        except (RecordError, KeyError, TypeError):
+            # Damaged or of another schema; it can do without.
+            continue
+        seconds += found
+        names += [file.parent.name] if found else []
+    if not seconds:
+        return None
+    return EpochTime(statistics.median(seconds), f"median of {len(seconds):,} epochs of {', '.join(names)}")
+
+
+def _cost_facts(config: dict[str, dict[str, object]]) -> object:
+    """What the time of an epoch depends on."""
+    data, cluster = config["data"], config["cluster"]
+    size = [data[name] for name in ("source", "image_size", "selection_share", "drawn_train")]
+    share = [cluster[name] for name in ("cpus_per_trial", "gpus_per_trial")]
+    return size, share, config["model"], config["augment"], config["space"], config["train"]["batch_size"]
+
+
+def search_epochs(settings: SearchSettings) -> tuple[int, int]:
+    """The fewest epochs of a search, with halving that never waits wrongly, and the most: no trial stopped early.
+
+    Successive halving: of n trials all reach the first rung, and one in `reduction_factor` goes on from each.
+    """
+    lowest, trials, done, rung = 0.0, float(settings.num_samples), 0, settings.grace_epochs
+    while True:
+        reach = min(rung, settings.max_epochs)
+        lowest += max(1.0, trials) * (reach - done)
+        if reach == settings.max_epochs:
+            break
+        done, rung, trials = reach, rung * settings.reduction_factor, trials / settings.reduction_factor
+    return math.ceil(lowest), settings.num_samples * settings.max_epochs
+
+
+def concurrency(config: Config) -> int:
+    """Trials at once. Raises ConfigError for a cluster whose size the settings do not tell."""
+    cluster = config.cluster
+    if cluster.max_concurrent is not None:
+        return cluster.max_concurrent
+    if cluster.address != "local":
+        raise ConfigError("--estimate: how many trials run at once on the full cluster? --set cluster.max_concurrent=N")
+    if cluster.gpus_per_trial:
+        return max(1, int(1 / cluster.gpus_per_trial))
+    return max(1, int((os.cpu_count() or 1) / cluster.cpus_per_trial))
+
+
+def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> dict[str, Stage]:
+    """Search and retraining, at `epoch_s` seconds an epoch of the search."""
+    search, retrain = config.search, config.retrain
+    at_once = concurrency(config)
+    low, high = search_epochs(search)
+
+    def hours(epochs: int) -> float:
+        whole = epochs * epoch_s / min(at_once, search.num_samples)
+        return min(whole, search.time_budget_s or whole) / 3600
+
+    found = {"search": Stage((low, high), (hours(low), hours(high)), _nodes(config, at_once, trials_per_node))}
+    if retrain.enabled:
+        runs = len(retrain.configurations) * retrain.seeds
+        last = retrain.milestones[-1]
+        # Retraining has the selection images too.
+        turn_s = last * epoch_s / (1 - config.data.selection_share)
+        turns = math.ceil(runs / at_once) * turn_s / 3600
+        used = _nodes(config, min(runs, at_once), trials_per_node)
+        found["retraining"] = Stage((runs * last, runs * last), (turns, turns), used)
+    return found
+
+
+def _nodes(config: Config, at_once: int, trials_per_node: int | None) -> int:
+    if config.cluster.address == "local" and trials_per_node is None:
+        return 1
+    # Nodes with one GPU, as in the shipped cluster files.
+    gpus = config.cluster.gpus_per_trial
+    each = trials_per_node or (max(1, int(1 / gpus)) if gpus else at_once)
+    return math.ceil(at_once / each)
+
+
+def lines(config: Config, epoch: EpochTime, *, trials_per_node: int | None = None) -> Iterator[str]:
+    """The estimate in words."""
+    found = stages(config, epoch.seconds, trials_per_node=trials_per_node)
+    yield (
+        f"{config.name}: {config.search.num_samples} trials, {concurrency(config)} at once on "
+        f"{found['search'].nodes} node(s)"
+    )
+    yield f"one epoch: {epoch.seconds:.3g} s ({epoch.source})"
+    for name, stage in found.items():
+        yield f"{name}: {_range(stage.epochs)} epochs, {_range(stage.hours)} h, {_range(stage.node_hours)} node hours"
+    whole = [sum(stage.hours[end] for stage in found.values()) for end in (0, 1)]
+    nodes = [sum(stage.node_hours[end] for stage in found.values()) for end in (0, 1)]
+    yield f"in all: {_range((whole[0], whole[1]))} h, {_range((nodes[0], nodes[1]))} node hours"
+    yield (
+        "The lower figure is perfect halving, the higher a search that stops no trial early. Not in it: starting nodes "
+        "and workers, evaluating, and the head, which runs all the time."
+    )
+
+
+def show(config: Config, output: Path, *, epoch_s: float | None, trials_per_node: int | None) -> None:
+    """Print the estimate. Raises ConfigError where nobody knows how long an epoch takes."""
+    for name, value in (("--epoch-seconds", epoch_s), ("--trials-per-node", trials_per_node)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{name} must be above 0, got {value!r}")
+    epoch = measured(output, config) if epoch_s is None else EpochTime(epoch_s, "given")
+    if epoch is None:
+        raise ConfigError(
+            f"--estimate: no earlier study under {output}/ with the same data, network and share of a machine tells "
+            "how long an epoch takes; say it with --epoch-seconds, or measure it: --num-samples 1 --no-retrain"
+        )
+    for line in lines(config, epoch, trials_per_node=trials_per_node):
+        print(line)
+
+
+def _range(pair: tuple[float, float]) -> str:
+    texts = [f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" for value in pair]
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)

@@ -1,0 +1,351 @@
+"""The figures of a comparison, each an SVG with a title, a caption and a text for those who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
+
+from catdog_ray.compare import BRIEF
+from catdog_ray.comparison import Comparison, is_shown
+from catdog_ray.groups import Group
+from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
+from catdog_ray.retrained import BASELINE
+from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
+
+_AXIS_NAMES = {
+    "trials": "trials ended",
+    "epochs": "epochs trained, all trials together",
+    "multiply_adds": "multiply-adds",
+    "seconds": "wall-clock",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of the page; `name` is its file's, under a `section` of the page."""
+
+    section: str
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def draw(found: Comparison) -> list[Drawing]:
+    """All figures for which there is something to show."""
+    with style():
+        return [
+            *_best_so_far(found),
+            *_target(found),
+            *_differences(found),
+            *_retrained(found),
+            *_classified(found),
+        ]
+
+
+class Colours:
+    """One colour and one marker per method, the same in every figure."""
+
+    def __init__(self, found: Comparison) -> None:
+        self._places = {item.name: index for index, item in enumerate(found.groups)}
+
+    def of(self, name: str) -> str:
+        """The colour of a method; grey for the brief's configuration."""
+        return BASELINE_COLOUR if name == BASELINE else PALETTE[self._places[name] % len(PALETTE)]
+
+    def marker(self, name: str) -> str:
+        """The marker of a method."""
+        return "X" if name == BASELINE else MARKERS[self._places[name] % len(MARKERS)]
+
+
+def finish(found: Comparison, figure: Figure, *, section: str, name: str, title: str, caption: str) -> Drawing:
+    """Give the figure its title, and the mark of drawn data, and write it down."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    if found.is_drawn:
+        figure.text(0.99, 0.985, "drawn data", ha="right", va="top", fontsize=8, fontstyle="italic", color=INK)
+    return Drawing(section, name, title, caption, to_svg(figure))
+
+
+def slug(item: Group, found: Comparison) -> str:
+    """The method as part of a file's name, with a number where it has several configurations."""
+    same = [other.name for other in found.groups if other.method == item.method]
+    plain = "".join(sign if sign.isalnum() else "-" for sign in item.method)
+    return plain if len(same) == 1 else f"{plain}-{same.index(item.name) + 1}"
+
+
+def _best_so_far(found: Comparison) -> Iterator[Drawing]:
+    colours = Colours(found)
+    for axis, words in _AXIS_NAMES.items():
+        figure = new_figure()
+        axes = figure.subplots()
+        shown = False
+        for name, middle in found.bands[axis].items():
+            if middle is None:
+                continue
+            shown = True
+            colour = colours.of(name)
+            label = f"{name} (n={middle.seeds})"
+            axes.step(middle.grid, middle.middle, where="post", color=colour, linewidth=1.8, label=label)
+            if middle.seeds > 1:
+                axes.fill_between(middle.grid, middle.low, middle.high, step="post", color=colour, alpha=0.2, lw=0)
+        if not shown:
+            continue
+        _percent_axis(axes.yaxis)
+        _spending_axis(axes, axis)
+        axes.set_ylabel("best selection objective so far")
+        legend_below(figure, axes)
+        yield finish(
+            found,
+            figure,
+            section=SEARCHES,
+            name=f"best-{axis.replace('_', '-')}",
+            title=f"Best so far against {words.split(',')[0]}",
+            caption="Interquartile mean over searches, with its bootstrap interval over seeds (below four searches the "
+            "mean). A trial counts from the moment it ended; a search that ended keeps its value.",
+        )
+    if found.reference is not None:
+        yield from _regret(found, colours, found.reference)
+
+
+def _regret(found: Comparison, colours: Colours, reference: float) -> Iterator[Drawing]:
+    figure = new_figure()
+    axes = figure.subplots()
+    for name, middle in found.bands["epochs"].items():
+        if middle is None:
+            continue
+        colour = colours.of(name)
+        axes.step(
+            middle.grid,
+            reference - middle.middle,
+            where="post",
+            color=colour,
+            linewidth=1.8,
+            label=f"{name} (n={middle.seeds})",
+        )
+        if middle.seeds > 1:
+            axes.fill_between(
+                middle.grid, reference - middle.high, reference - middle.low, step="post", color=colour, alpha=0.2, lw=0
+            )
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    axes.set_ylabel("simple regret (points)")
+    _spending_axis(axes, "epochs")
+    legend_below(figure, axes)
+    yield finish(
+        found,
+        figure,
+        section=SEARCHES,
+        name="regret",
+        title="Simple regret",
+        caption=f"Distance to the best objective of all studies here ({percent(reference)}): the true one is unknown.",
+    )
+
+
+def _target(found: Comparison) -> Iterator[Drawing]:
+    if not any(times["epochs"].reached for times in found.times.values()):
+        return
+    colours = Colours(found)
+    figure = new_figure()
+    axes = figure.subplots()
+    for name, times in found.times.items():
+        item = times["epochs"]
+        end = max(each["epochs"].end for each in found.curves[name])
+        at = [0.0, *item.spent, end]
+        share = [0.0, *item.share_reached, item.share_reached[-1] if item.share_reached else 0.0]
+        label = f"{name} ({item.reached} of {item.n})"
+        axes.step(at, share, where="post", color=colours.of(name), linewidth=1.8, label=label)
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylabel("searches that reached it")
+    axes.axhline(0.5, color=INK, alpha=0.4, linewidth=0.8, linestyle=":")
+    _spending_axis(axes, "epochs")
+    legend_below(figure, axes)
+    yield finish(
+        found,
+        figure,
+        section=SEARCHES,
+        name="target",
+        title=f"Reaching an objective of {percent(found.target)}",
+        caption="Kaplan-Meier estimate; searches that ended before are censored there. The dotted line is the median.",
+    )
+
+
+def _differences(found: Comparison) -> Iterator[Drawing]:
+    for name, items, title, pairs in (
+        ("searches", found.searches_compared, "Best objectives", "search, by seed (Student's t)"),
+        ("retrained", found.accuracies_compared, "Test accuracies over seeds", "seed (Student's t)"),
+        ("images", found.images_compared, "Test accuracies over images", "test image (bootstrap over images)"),
+    ):
+        if not items:
+            continue
+        figure = new_figure(height=1.1 + 0.52 * len(items))
+        axes = figure.subplots()
+        for place, item in enumerate(items):
+            difference = item.difference
+            colour = PALETTE[0] if is_shown(found, item) else BASELINE_COLOUR
+            if difference.low is not None and difference.high is not None:
+                axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
+            axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
+            epochs = "" if item.milestone is None else f", {item.milestone} epochs"
+            _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n})")
+        axes.axvline(0, color=INK, linewidth=1)
+        axes.set_ylim(len(items) - 0.5, -0.9)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("difference in accuracy (points), 95 % interval")
+        yield finish(
+            found,
+            figure,
+            section=DIFFERENCES,
+            name=f"differences-{name}",
+            title=f"{title}, paired",
+            caption=f"Paired by {pairs}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
+            "between the methods. A dot alone has no interval.",
+        )
+
+
+def _retrained(found: Comparison) -> Iterator[Drawing]:
+    if not found.accuracies:
+        return
+    colours = Colours(found)
+    rows = len(found.accuracies) + len(BRIEF)
+    figure = new_figure(height=1.0 + 0.5 * rows)
+    axes = figure.subplots()
+    for place, item in enumerate(found.accuracies):
+        colour = colours.of(item.name)
+        if item.test.low is not None and item.test.high is not None:
+            axes.plot([item.test.low, item.test.high], [place, place], color=colour, linewidth=2.2)
+        axes.plot(item.test.mean, place, colours.marker(item.name), color=colour, markersize=6)
+        _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={item.test.n} {item.unit})")
+    for place, (what, _, validation) in enumerate(BRIEF, start=len(found.accuracies)):
+        axes.plot(validation, place, "D", markerfacecolor=SURFACE, markeredgecolor=INK, markersize=6)
+        _row_label(axes, place, f"{what} (one run, its own data)")
+    axes.set_ylim(rows - 0.5, -0.9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    _percent_axis(axes.xaxis)
+    axes.set_xlabel("test accuracy, 95 % interval")
+    yield finish(
+        found,
+        figure,
+        section=RETRAINING,
+        name="retrained",
+        title="Test accuracy after retraining",
+        caption="Dots are means, lines Student's t intervals over n. The brief's figures come from other images.",
+    )
+
+
+def _classified(found: Comparison) -> Iterator[Drawing]:
+    if not found.classified:
+        return
+    yield _confusion(found)
+    colours = Colours(found)
+    figure = new_figure(height=4.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="as sure as right")
+    for item in found.classified:
+        confidences = [value for value in item.calibration.confidences if value is not None]
+        rights = [value for value in item.calibration.accuracies if value is not None]
+        counts = np.array([n for n in item.calibration.counts if n])
+        colour = colours.of(item.name)
+        label = f"{item.name} (error {100 * item.calibration.error:.1f} points)"
+        axes.plot(confidences, rights, color=colour, linewidth=1.4, label=label)
+        axes.scatter(
+            confidences, rights, s=12 + 70 * counts / counts.max(), color=colour, marker=colours.marker(item.name)
+        )
+    low = min(value for item in found.classified for value in item.calibration.confidences if value is not None)
+    axes.set_xlim(min(0.48, low - 0.02), 1.02)
+    axes.set_ylim(0, 1.04)
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_xlabel("confidence in the class named")
+    axes.set_ylabel("share that is right")
+    legend_below(figure, axes)
+    yield finish(
+        found,
+        figure,
+        section=MODELS,
+        name="calibration",
+        title="Calibration on the test images",
+        caption="Ten equal bins of confidence; the larger the mark, the more images. Below the line: overconfident.",
+    )
+
+
+def _confusion(found: Comparison) -> Drawing:
+    classes = [str(name) for name in found.groups[0].studies[0].facts["data"]["class_names"]]
+    across = min(2, len(found.classified))
+    down = -(-len(found.classified) // across)
+    figure = new_figure(height=0.7 + 2.5 * down)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    colours = Colours(found)
+    for axes, item in zip(panels, found.classified, strict=False):
+        totals = np.maximum(item.confusion.sum(axis=1, keepdims=True), 1)
+        shares = item.confusion / totals
+        axes.grid(False)
+        for row in range(len(classes)):
+            for column in range(len(classes)):
+                share = float(shares[row, column])
+                axes.fill_between(
+                    [column - 0.48, column + 0.48], row - 0.48, row + 0.48, color=colours.of(item.name),
+                    alpha=0.08 + 0.5 * share, lw=0,
+                )  # fmt: skip
+                axes.text(
+                    column, row, f"{100 * share:.1f} %\n{item.confusion[row, column]:,}", ha="center", va="center",
+                    fontsize=9 if len(classes) <= 3 else 6,
+                )  # fmt: skip
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(classes)), classes, rotation=90, va="center")
+        axes.set_xlim(-0.5, len(classes) - 0.5)
+        axes.set_ylim(len(classes) - 0.5, -0.5)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("is")
+        axes.set_title(f"{item.name}, {item.milestone} epochs", fontsize=9)
+    for axes in panels[len(found.classified) :]:
+        axes.set_axis_off()
+    return finish(
+        found,
+        figure,
+        section=MODELS,
+        name="confusion",
+        title="Confusion matrices",
+        caption="Share of each true class, and test images counted over all models of a method.",
+    )
+
+
+def _row_label(axes: Axes, place: float, text: str) -> None:
+    axes.annotate(
+        text, (0, place), xycoords=("axes fraction", "data"), xytext=(2, 6), textcoords="offset points", fontsize=8,
+        bbox={"boxstyle": "square,pad=0.12", "facecolor": SURFACE, "edgecolor": "none"}, zorder=4,
+    )  # fmt: skip
+
+
+def _percent_axis(side: Axis) -> None:
+    side.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+
+
+def _spending_axis(axes: Axes, axis: str) -> None:
+    axes.set_xlim(left=0)
+    axes.set_xlabel(_AXIS_NAMES[axis])
+    if axis == "multiply_adds":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    elif axis != "seconds":
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    else:
+        longest = axes.get_xlim()[1]
+        unit, size = ("h", 3600) if longest > 7200 else ("min", 60) if longest > 300 else ("s", 1)
+        axes.set_xlabel(f"{_AXIS_NAMES[axis]} ({unit})")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.3g}"))
+        # Round numbers of the unit, not of seconds.
+        axes.xaxis.set_major_locator(MultipleLocator(size * _round_step(longest / size / 5)))
+
+
+def _round_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is at least `rough`."""
+    power = 10.0 ** np.floor(np.log10(max(rough, 1e-9)))
+    return float(next(power * step for step in (1, 2, 5, 10) if power * step >= rough * (1 - 1e-9)))

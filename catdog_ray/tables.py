@@ -1,0 +1,371 @@
+"""The tables of a comparison as text cells: one form for Markdown, for the page and for whoever reads along."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from catdog_ray.compare import BRIEF
+from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_shown
+from catdog_ray.retrained import Compared
+from catdog_ray.statistics import Estimate
+
+SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
+TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
+SECTIONS = (SEARCHES, DIFFERENCES, RETRAINING, TRIALS, SPACE, MODELS, STUDIES)
+"""Of the page, in its order."""
+
+NOT_KNOWN = "-"
+NO_DIFFERENCE = "no difference shown"
+DRAWN = "Drawn data: these figures show that the pipeline works; they say nothing about photographs."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, columns, rows of as many cells, and what must be known to read it; under a `section` of the page."""
+
+    section: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def tables(found: Comparison) -> list[Table]:
+    """All tables that have a row, in the order of the page."""
+    made = [
+        _searches(found),
+        _spending(found),
+        _times(found),
+        _retrained(found),
+        _differences(found),
+        _early_stopping(found),
+        _importance(found),
+        _classified(found),
+        _mistakes(found),
+        _studies(found),
+        _left_out(found),
+    ]
+    mark = " (drawn data)" if found.is_drawn else ""
+    return [dataclasses.replace(item, title=item.title + mark) for item in made if item.rows]
+
+
+def markdown(found: Comparison) -> str:
+    """comparison.md."""
+    lines = [f"# {_cell(found.title)}", ""]
+    if found.is_drawn:
+        lines += [f"**{DRAWN}**", ""]
+    lines += [f"- Warning: {_cell(text)}" for text in found.warnings]
+    for table in tables(found):
+        lines += ["", f"## {_cell(table.title)}", ""]
+        lines.append("| " + " | ".join(_cell(name) for name in table.columns) + " |")
+        lines.append("|" + "---|" * len(table.columns))
+        lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
+        lines += ["", _cell(table.note)] if table.note else []
+    return "\n".join(lines) + "\n"
+
+
+def percent(value: float | None, *, signed: bool = False) -> str:
+    """`82.7 %`; a hyphen for what is not known."""
+    return NOT_KNOWN if value is None else f"{100 * value:{'+' if signed else ''}.1f} %"
+
+
+def count(value: float) -> str:
+    """`1,234`, or `5.62 T` from a million on."""
+    for size, sign in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {sign}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `12.3 min` or `4.1 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def verdict(found: Comparison, item: Compared) -> str:
+    """What may be said of a difference."""
+    if not is_shown(found, item):
+        return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
+    better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
+    return f"{better} above {worse}"
+
+
+def _searches(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            str(len(item.studies)),
+            f"{item.trials:,} ({item.completed:,} / {item.stopped:,} / {item.failed:,})",
+            *_accuracy_cells(item.best),
+            percent(None if item.regret is None else item.regret.mean),
+            *_suggestions(item),
+        )
+        for item in found.methods
+    )
+    return Table(
+        SEARCHES,
+        "What the searches found",
+        (
+            "method",
+            "searches",
+            "trials (completed / stopped / failed)",
+            "best objective, mean",
+            "sd (points)",
+            "95 % interval",
+            "simple regret, mean",
+            "seconds a suggestion",
+            "share of the wall-clock",
+        ),
+        rows,
+        f"Objective: {found.groups[0].studies[0].facts['objective']}. Simple regret is the distance to the best "
+        f"objective of all studies here ({percent(found.reference)}); the true optimum is not known. Intervals: "
+        "Student's t over searches.",
+    )
+
+
+def _spending(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            count(item.epochs.mean),
+            count(item.multiply_adds.mean),
+            duration(item.seconds.mean),
+            NOT_KNOWN if item.cpu_hours is None else f"{item.cpu_hours.mean:.2f}",
+            NOT_KNOWN if item.gpu_hours is None else f"{item.gpu_hours.mean:.2f}",
+        )
+        for item in found.methods
+    )
+    return Table(
+        SEARCHES,
+        "What a search spent, mean over searches",
+        ("method", "epochs", "multiply-adds", "wall-clock", "CPU hours", "GPU hours"),
+        rows,
+        f"Multiply-adds: {TRAINING_FACTOR} times the forward pass for every training image and epoch (backward "
+        "counts as two), once for every selection image. Hours: the search's wall-clock times the CPUs (GPUs) of the "
+        "nodes as recorded, held whether busy or not. Failed and stopped trials are in.",
+    )
+
+
+def _times(found: Comparison) -> Table:
+    rows = []
+    for name, by_axis in found.times.items():
+        any_axis = by_axis["epochs"]
+        cells = [name, f"{any_axis.reached} of {any_axis.n}"]
+        for axis, words in (("trials", count), ("epochs", count), ("multiply_adds", count), ("seconds", duration)):
+            middle = by_axis[axis].median
+            cells.append("not reached by half" if middle is None else words(middle))
+        rows.append(tuple(cells))
+    return Table(
+        SEARCHES,
+        f"Spending until the objective reached {percent(found.target)}, median",
+        ("method", "reached by", "trials", "epochs", "multiply-adds", "wall-clock"),
+        tuple(rows),
+        "Kaplan-Meier medians: a search that ended without reaching the target counts as censored at its end, not as "
+        "reached and not as missing.",
+    )
+
+
+def _retrained(found: Comparison) -> Table:
+    rows = [
+        (
+            item.name,
+            str(item.milestone),
+            f"{item.test.n} {item.unit}",
+            percent(item.train.mean),
+            *_accuracy_cells(item.test),
+            _signed(item.optimism),
+        )
+        for item in found.accuracies
+    ]
+    if rows:
+        rows += [
+            (name, epochs.split()[0], "1 run", percent(train), percent(validation), NOT_KNOWN, "none", NOT_KNOWN)
+            for what, train, validation in BRIEF
+            for name, epochs in [what.rsplit(", ", 1)]
+        ]
+    return Table(
+        RETRAINING,
+        "Accuracy after retraining",
+        ("configuration", "epochs", "n", "training", "test, mean", "sd (points)", "95 % interval", "optimism"),
+        tuple(rows),
+        "Test images decide nothing. Over several searches, n counts searches (each the mean of its retraining seeds); "
+        "over one, retraining seeds. Optimism: selection objective minus test accuracy; the first after the search's "
+        "budget on part of the images, the second after retraining on all. The brief's figures are one run each, on "
+        "its own data.",
+    )
+
+
+def _differences(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.quantity if item.milestone is None else f"{item.quantity}, {item.milestone} epochs",
+            f"{item.first} minus {item.second}",
+            f"{item.difference.n} {item.unit}",
+            percent(item.difference.mean, signed=True).replace(" %", " points"),
+            _interval(item.difference.low, item.difference.high, signed=True),
+            verdict(found, item),
+        )
+        for item in (
+            *found.searches_compared,
+            *found.accuracies_compared,
+            *found.milestones_compared,
+            *found.images_compared,
+        )
+    )
+    return Table(
+        DIFFERENCES,
+        "Differences, paired",
+        ("quantity", "difference", "pairs", "mean", "95 % interval", "verdict"),
+        rows,
+        "Searches are paired by seed (Student's t). Paired by test image (percentile bootstrap), the "
+        "interval is about these trained models on images like these and knows nothing of other seeds. Each interval "
+        f"stands alone: of {len(rows)}, about {0.05 * len(rows):.1f} would leave out zero by chance.",
+    )
+
+
+def _early_stopping(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            f"{item.share_of_epochs.n} x {item.orders}",
+            percent(1 - item.share_of_epochs.mean),
+            percent(item.kept_best.mean),
+            percent(item.regret.mean).replace(" %", " points"),
+            percent(item.regret_p95.mean).replace(" %", " points"),
+        )
+        for item in found.early_stopping
+    )
+    concurrent = found.early_stopping[0].concurrent if found.early_stopping else 0
+    return Table(
+        TRIALS,
+        "Trials of full length, replayed with early stopping",
+        (
+            "trials of",
+            "searches x orders",
+            "epochs saved",
+            "best trial kept",
+            "objective lost",
+            "worst twentieth",
+        ),
+        rows,
+        f"Each search's own curves in random orders, {concurrent} at once, through the same ASHA: what it would have "
+        "saved, how often the best trial would have run to the end, and how far the best objective would lie below.",
+    )
+
+
+def _importance(found: Comparison) -> Table:
+    names = tuple(found.groups[0].studies[0].space)
+    rows = tuple(
+        (name, *(NOT_KNOWN if shares is None else percent(shares[key]) for key in names))
+        for name, shares in found.importance.items()
+    )
+    return Table(
+        SPACE,
+        "Importance of the hyperparameters",
+        ("method", *names),
+        rows,
+        "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest. Trials stopped "
+        "early count with their objective at that time. A hyphen: too few trials.",
+    )
+
+
+def _classified(found: Comparison) -> Table:
+    classes = [str(name) for name in found.groups[0].studies[0].facts["data"]["class_names"]]
+    rows = tuple(
+        (
+            item.name,
+            str(item.milestone),
+            str(item.runs),
+            *(
+                percent(float(item.confusion[k, k] / item.confusion[k].sum())) if item.confusion[k].sum() else NOT_KNOWN
+                for k in range(len(classes))
+            ),
+            percent(item.calibration.error).replace(" %", " points"),
+        )
+        for item in found.classified
+    )
+    return Table(
+        MODELS,
+        "Classes and calibration",
+        ("models", "epochs", "runs", *(f"right among {name}" for name in classes), "calibration error"),
+        rows,
+        "Test images, all models of a method pooled. Expected calibration error: the mean gap between confidence and "
+        "accuracy in ten equal bins of confidence.",
+    )
+
+
+def _mistakes(found: Comparison) -> Table:
+    rows = tuple(
+        (item.name, item.file, item.true_class, item.predicted_class, percent(item.probability))
+        for item in found.mistakes
+    )
+    return Table(
+        MODELS,
+        "Most confident mistakes",
+        ("models", "test image", "is", "taken for", "mean probability"),
+        rows,
+        "Probabilities are means over the models of a method at its last milestone.",
+    )
+
+
+def _studies(found: Comparison) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            str(study.seed),
+            study.name,
+            percent(score),
+            str(study.facts.get("commit") or NOT_KNOWN)[:12],
+        )
+        for item in found.groups
+        for study in item.studies
+        for score in [best_objective(study)]
+    )
+    return Table(STUDIES, "Studies compared", ("method", "seed", "study", "best objective", "commit"), rows, "")
+
+
+def _left_out(found: Comparison) -> Table:
+    rows = tuple((item.folder, item.reason) for item in found.left_out)
+    return Table(STUDIES, "Studies left out", ("study", "reason"), rows, f"{len(rows)} left out by --skip-bad.")
+
+
+def _suggestions(item: Method) -> tuple[str, str]:
+    if item.suggestion_seconds is None:
+        return NOT_KNOWN, NOT_KNOWN
+    return f"{item.suggestion_seconds:.3f} (n={item.suggestions:,})", f"{100 * item.suggestion_share:.2g} %"
+
+
+def _accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
+    """Mean, sd, interval."""
+    if item is None:
+        return NOT_KNOWN, NOT_KNOWN, "none"
+    sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
+    return percent(item.mean), sd, _interval(item.low, item.high)
+
+
+def _signed(item: Estimate | None) -> str:
+    if item is None:
+        return NOT_KNOWN
+    words = percent(item.mean, signed=True).replace(" %", " points")
+    if item.low is None or item.high is None:
+        return f"{words} (n={item.n}, no interval: {NO_DIFFERENCE})"
+    shown = "" if not item.low <= 0 <= item.high else f": {NO_DIFFERENCE}"
+    return f"{words} (n={item.n}, {_interval(item.low, item.high, signed=True)}{shown})"
+
+
+def _interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    if low is None or high is None:
+        return "none"
+    sign = "+" if signed else ""
+    return f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}" + ("" if signed else " %")
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    shown = " ".join(text.split())
+    for sign in ("\\", "|", "<", ">", "*", "_", "`", "[", "]"):
+        shown = shown.replace(sign, f"\\{sign}")
+    return shown

@@ -1,0 +1,119 @@
+"""Carry out the published study: `python scripts/study.py --data cats_and_dogs_filtered.zip`.
+
+Runs what results/README.md lists, one command after the other, each of which can also be typed by hand. What is
+finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catdog_ray import command
+from catdog_ray.settings import RunFailed
+
+CONFIG = "configs/study-cpu.yaml"
+SEEDS = (0, 1, 2)
+STOCK_TRIALS = 20
+RETRAINED = "cpu48-tpe-seed0"
+MILESTONES, RETRAIN_SEEDS = (125, 200), 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command of the study and the folder that it fills."""
+
+    name: str
+    module: str
+    flags: tuple[str, ...]
+    is_search: bool = True
+
+
+def runs() -> list[Run]:
+    """All runs: the first seed of every method, the retraining, then the other seeds."""
+    found = []
+    for seed in SEEDS:
+        found += [search("tune", method, seed) for method in ("tpe", "keras-tuner", "random")]
+        found.append(search("baseline", "keras-tuner-stock", seed))
+        if seed == SEEDS[0]:
+            milestones = tuple(str(epoch) for epoch in MILESTONES)
+            flags = ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS))
+            found.append(Run(RETRAINED, "retrain", flags, is_search=False))
+    return found
+
+
+def search(module: str, method: str, seed: int) -> Run:
+    """A search by one method with one seed."""
+    own = ("--num-samples", str(STOCK_TRIALS)) if module == "baseline" else ("--search", method)
+    flags = ("--config", CONFIG, "--seed", str(seed), "--no-retrain", *own)
+    return Run(f"cpu48-{method}-seed{seed}", module, flags)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """List the runs or carry them out."""
+    parser = command.Parser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="the archive of photographs")
+    add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
+    add("--list", action="store_true", help="show every command and where it stands; run nothing")
+    flags = parser.parse_args(arguments)
+    if flags.data is None and not flags.list:
+        parser.error("--data: the archive of photographs is missing")
+    for run in runs():
+        state = state_of(run, flags.output)
+        words = words_of(run, flags.data or "cats_and_dogs_filtered.zip", flags.output, resume=state != "not begun")
+        print(f"{state:12}  {shlex.join(['python', *words])}", flush=True)
+        if flags.list or state == "finished":
+            continue
+        code = finish([sys.executable, *words])
+        if code == command.INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            raise RunFailed(f"{run.name} ended with exit code {code}; the same command goes on after it is mended")
+
+
+def finish(words: Sequence[str]) -> int:
+    """Run a command to its end and return its exit code; an interruption is passed on, and waited for."""
+    process = subprocess.Popen(words)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def state_of(run: Run, output: Path) -> str:
+    """`not begun`, `begun` or `finished`."""
+    folder = output / run.name
+    if not run.is_search:
+        file = folder / "retrain.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        done = {(row["configuration"], row["seed"], row["milestone"]) for row in rows}
+        whole = {seed for configuration, seed, milestone in done if milestone == MILESTONES[-1]}
+        configurations = {configuration for configuration, _, _ in done}
+        is_whole = len(whole) >= RETRAIN_SEEDS and len(done) == len(configurations) * RETRAIN_SEEDS * len(MILESTONES)
+        return "finished" if is_whole else "begun" if done else "not begun"
+    file = folder / "study.json"
+    if not file.exists():
+        return "not begun"
+    return "finished" if json.loads(file.read_text()).get("state") == "finished" else "begun"
+
+
+def words_of(run: Run, data: str, output: Path, *, resume: bool) -> list[str]:
+    """The command, for a shell."""
+    if not run.is_search:
+        return ["-m", f"catdog_ray.{run.module}", str(output / run.name), "--data", data, *run.flags]
+    place = ["--name", run.name, "--output", str(output)]
+    if resume:
+        return ["-m", f"catdog_ray.{run.module}", "--resume", *place, "--data", data]
+    return ["-m", f"catdog_ray.{run.module}", *run.flags, *place, "--data", data]
+
+
+if __name__ == "__main__":
+    command.run(main)

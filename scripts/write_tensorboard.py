@@ -1,0 +1,60 @@
+"""Curves of a study for TensorBoard, written from its rows.
+
+    python scripts/write_tensorboard.py results/STUDY
+    tensorboard --logdir results/STUDY/tensorboard          # pip install tensorboard
+
+Every trial and every retraining run is a run of TensorBoard. What was written before is replaced, so that it may be
+called again while the study runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from catdog_ray import command
+from catdog_ray.ledger import StudyDirectory
+
+NOT_CURVES = {"trial", "epoch", "hyperparameters", "parameters", "multiply_adds", "suggestion_seconds", "seed"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Rows in, event files out."""
+    parser = command.Parser(
+        prog="write_tensorboard.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path, metavar="STUDY", help="folder of a study under results/")
+    folder = parser.parse_args(arguments).study
+    study = StudyDirectory(folder)
+    study.read_study()
+    runs: dict[str, list[Any]] = {}
+    for row in study.epochs.read():
+        runs.setdefault(f"trial-{row.trial:04d}", []).append(row)
+    for retrained in study.retrain_epochs.read():
+        runs.setdefault(f"retraining/{retrained.configuration}-seed-{retrained.seed}", []).append(retrained)
+    target = folder / "tensorboard"
+    shutil.rmtree(target, ignore_errors=True)
+    for name, rows in runs.items():
+        _write(target / name, rows)
+    print(f"{len(runs)} runs written to {target}; see them with: tensorboard --logdir {target}")
+
+
+def _write(folder: Path, rows: Sequence[Any]) -> None:
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(logdir=str(folder), write_to_disk=True) as writer:
+        for row in rows:
+            for name, value in vars(row).items():
+                if isinstance(value, int | float) and name not in NOT_CURVES:
+                    writer.add_scalar(name, value, row.epoch)
+        hyperparameters = getattr(rows[0], "hyperparameters", None)
+        if hyperparameters:
+            text = ", ".join(f"{name} {value}" for name, value in hyperparameters.items())
+            writer.add_text("hyperparameters", text)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,175 @@
+"""A study is read whole or named: every kind of damage, and what a whole one holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit
+from catdog_ray.ledger import RecordError
+
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_invented(tmp_path / "tpe-0", trials=8)
+
+
+def change(path: Path, at: int, values: Row) -> None:
+    """Rewrite fields of one row; a field that is set to `...` goes."""
+    lines = path.read_text().splitlines()
+    row = {**json.loads(lines[at]), **values}
+    lines[at] = json.dumps({key: value for key, value in row.items() if value is not ...})
+    path.write_text("\n".join(lines) + "\n")
+
+
+def change_facts(folder: Path, changed: Callable[[Row], Any]) -> None:
+    facts = json.loads((folder / "study.json").read_text())
+    changed(facts)
+    (folder / "study.json").write_text(json.dumps(facts))
+
+
+def drop(file: Path, line: int) -> None:
+    lines = file.read_text().splitlines(keepends=True)
+    del lines[line]
+    file.write_text("".join(lines))
+
+
+def test_a_whole_study(folder: Path) -> None:
+    found = audit.read(folder)
+    assert [row.trial for row in found.trials] == list(range(8))
+    assert {row.trial: len(found.courses[row.trial].accuracies) for row in found.trials} == {
+        row.trial: row.epochs for row in found.trials
+    }
+    assert (found.name, found.method, found.seed) == ("tpe-0", "tpe", 0)
+    assert len(found.predictions) == len(found.retrain) == 8
+    for (configuration, seed, milestone), predictions in found.predictions.items():
+        row = next(
+            r for r in found.retrain if (r.configuration, r.seed, r.milestone) == (configuration, seed, milestone)
+        )
+        assert (predictions.probabilities.argmax(axis=1) == predictions.true).mean() == row.test_accuracy
+        assert list(predictions.files) == sorted(predictions.files)
+
+
+def test_a_study_without_predictions_is_whole_too(folder: Path) -> None:
+    (folder / "predictions.jsonl").unlink()
+    assert audit.read(folder).predictions == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "values", "message"),
+    [
+        ("trials.jsonl", 2, {"objective": None}, r"trial 2: objective is None, its epochs give 0\.\d+ by the rule"),
+        ("trials.jsonl", 2, {"objective": 0.9}, r"trial 2: objective is 0\.9, its epochs give 0\.\d+ by the rule"),
+        ("trials.jsonl", 2, {"objective": float("nan")}, r"line 3: objective cannot be 'nan'"),
+        ("trials.jsonl", 2, {"objective": "0.5"}, r"line 3: objective cannot be '0\.5'"),
+        ("trials.jsonl", 2, {"objective": True}, r"line 3: objective cannot be 'True'"),
+        ("trials.jsonl", 2, {"objective": 70.0}, r"line 3: objective cannot be '70\.0'"),
+        ("trials.jsonl", 2, {"status": "done"}, r"trial 2: status must be one of completed, stopped, failed"),
+        ("trials.jsonl", 2, {"epochs": 40}, r"trial 2: epochs is 40, epochs\.jsonl has \d"),
+        ("trials.jsonl", 2, {"trial": 1}, r"must hold trials 0 to 7 once each"),
+        ("trials.jsonl", 2, {"reason": ...}, r"line 3: is no TrialRow; differing: reason"),
+        ("trials.jsonl", 0, {"multiply_adds": None}, r"trial 0: multiply_adds must be above 0, got None"),
+        ("epochs.jsonl", 3, {"epoch": 77}, r"trial \d has epoch 77 where \d was due"),
+        ("epochs.jsonl", 3, {"selection_accuracy": None}, r"line 4: selection_accuracy cannot be 'None'"),
+        ("epochs.jsonl", 3, {"elapsed_s": float("inf")}, r"line 4: elapsed_s cannot be 'inf'"),
+        ("retrain.jsonl", 1, {"milestone": 4}, r"trial-\d+, seed 0, epoch 4 is there twice"),
+        ("retrain.jsonl", 1, {"milestone": 50}, r"trial-\d+, seed 0, epoch 50 has 6 epochs"),
+        ("retrain.jsonl", 1, {"test_accuracy": 0.1}, r"predictions are right for 0\.\d+, test_accuracy is 0\.1"),
+        ("retrain-epochs.jsonl", 2, {"epoch": 2}, r"has epoch 2 where 3 was due"),
+        ("predictions.jsonl", 5, {"probabilities": [0.5, None]}, r"must have 2 probabilities in 0 to 1"),
+        ("predictions.jsonl", 5, {"probabilities": [0.5, 0.2]}, r"must add up to 1"),
+        ("predictions.jsonl", 5, {"true_class": "bears"}, r"true_class must be one of \['cats', 'dogs'\], got 'bears'"),
+        ("predictions.jsonl", 5, {"file": "x"}, r"seed 0, epoch 4"),
+    ],
+)  # fmt: skip
+def test_a_damaged_row_is_named(file: str, line: int, values: Row, message: str, folder: Path) -> None:
+    change(folder / file, line, values)
+    if values.get("file") == "x":
+        change(folder / file, line + 1, values)
+    with pytest.raises(RecordError, match=message) as error:
+        audit.read(folder)
+    assert "tpe-0" in str(error.value)
+
+
+def test_hyperparameters_outside_the_space_are_named(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    point = {**rows[-1]["hyperparameters"], "conv_kernel": 4}
+    for number, row in enumerate(rows):
+        if row["trial"] == 7:
+            change(folder / "epochs.jsonl", number, {"hyperparameters": point})
+    with pytest.raises(RecordError, match=r"trial 7 has other hyperparameters than in trials.jsonl"):
+        audit.read(folder)
+    change(folder / "trials.jsonl", 7, {"hyperparameters": point})
+    with pytest.raises(RecordError, match=r"trial 7: conv_kernel must lie in 3, 5, got 4"):
+        audit.read(folder)
+
+
+@pytest.mark.parametrize("file", ["trials.jsonl", "epochs.jsonl", "retrain-epochs.jsonl", "predictions.jsonl"])
+def test_a_torn_or_missing_end_is_half_written(file: str, folder: Path) -> None:
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[:-20])
+    with pytest.raises(RecordError, match=r"is half-written \(its last line has no end\)"):
+        audit.read(folder)
+    (folder / file).write_bytes(content[: content.rstrip().rfind(b"\n") + 1])
+    with pytest.raises(RecordError, match=r"must hold trials|epochs is|has 5 epochs|must have 40 images"):
+        audit.read(folder)
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_an_unfinished_study_is_half_written(state: str, folder: Path) -> None:
+    change_facts(folder, lambda facts: facts.update(state=state))
+    with pytest.raises(RecordError, match=rf"is half-written \(state '{state}'\); go on with it by --resume"):
+        audit.read(folder)
+
+
+def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> None:
+    change_facts(folder, lambda facts: facts.update(objective="the last value"))
+    with pytest.raises(RecordError, match=r"objective must be the one rule .* got 'the last value'"):
+        audit.read(folder)
+    change_facts(folder, lambda facts: facts["data"].pop("fingerprint"))
+    with pytest.raises(RecordError, match=r"study\.json: data\.fingerprint is missing"):
+        audit.read(folder)
+    change_facts(folder, lambda facts: facts["config"].update(seed="0"))
+    with pytest.raises(RecordError, match=r"study\.json: data\.fingerprint is missing|config\.seed must be int"):
+        audit.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts.update(nodes=["head"]), r"nodes must hold dict only, got \['head'\]"),
+        (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names must hold str only"),
+        (lambda facts: facts["config"]["space"].update(conv_kernel=3), r"config\.space\.conv_kernel is no range: 3"),
+        (lambda facts: facts.update(data=None), r"data\.name is missing"),
+    ],
+)
+def test_facts_of_a_wrong_shape_are_named(change: Callable[[Row], Any], message: str, folder: Path) -> None:
+    change_facts(folder, change)
+    with pytest.raises(RecordError, match=message):
+        audit.read(folder)
+
+
+def test_what_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "trials.jsonl").unlink()
+    (folder / "trials.jsonl").mkdir()
+    with pytest.raises(RecordError, match=r"trials\.jsonl: cannot be read"):
+        audit.read(folder)
+
+
+def test_predictions_of_a_run_that_is_not_on_record(folder: Path) -> None:
+    drop(folder / "retrain.jsonl", 0)
+    with pytest.raises(RecordError, match=r"stands in only one of retrain.jsonl and predictions.jsonl"):
+        audit.read(folder)
+
+
+def test_a_method_scored_by_its_last_epoch_is_caught(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "planted", last_instead_of_best=True)
+    with pytest.raises(RecordError, match=r"its epochs give .* by the rule all methods share"):
+        audit.read(folder)

@@ -1,0 +1,69 @@
+"""A time budget ends the search in time, keeps what the trials have, and retraining follows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from small import quick_config
+
+from catdog_ray import command, search
+from catdog_ray import data as images
+from catdog_ray.budget import TimeBudget
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.settings import ConfigError
+
+
+def test_a_trial_ends_before_an_epoch_that_would_be_too_long() -> None:
+    budget = TimeBudget(10.0)
+    assert not budget("a", {"seconds": 5.0})
+    assert budget("a", {"seconds": 11.0})
+    assert not budget("a", {})
+    assert not budget.stop_all()
+    over = TimeBudget(-1.0)
+    assert over("a", {"seconds": 0.0})
+    assert over.stop_all()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2700), ("1.5h", 5400), (" 8h ", 28800)])
+def test_times(text: str, seconds: float) -> None:
+    assert command.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["90", "1d", "h", "-3m", "1h30m", ""])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--time-budget must be a number with s, m or h"):
+        command.seconds_of(text)
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"search\.time_budget_s must be above 0 or null, got 0"):
+        quick_config(search__time_budget_s=0)
+
+
+@pytest.mark.slow
+def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -> None:
+    config = quick_config(
+        search__time_budget_s=20,
+        search__num_samples=50,
+        search__max_epochs=2000,
+        search__grace_epochs=2000,
+        data__cache_dir=str(tmp_path / "cache"),
+    )
+    splits = images.load(config.data)
+    with StudyDirectory(tmp_path / "study") as study:
+        started = time.monotonic()
+        rows = search.run(study, config, splits.train, splits.selection, running_on=ray_cluster)
+        assert 15 < time.monotonic() - started < 35
+        assert rows
+        assert {row.status for row in rows} == {"stopped"}
+        assert all(row.objective is not None and row.epochs > 0 for row in rows)
+        counted = len(study.epochs.read())
+        assert counted == sum(row.epochs for row in rows)
+        assert max(row.elapsed_s for row in study.epochs.read()) <= 20.5
+        # The budget is of all sessions together: nothing is left of it.
+        again = time.monotonic()
+        assert search.run(study, config, splits.train, splits.selection, running_on=ray_cluster) == rows
+        assert time.monotonic() - again < 2
+        assert len(study.epochs.read()) == counted

@@ -1,0 +1,265 @@
+"""A network of one's own: found without importing it, checked before the trials, trained through a whole study."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from make_pictures import encoded, write_folder
+from make_rows import quickstart
+from PIL import Image, ImageDraw
+
+from catdog_ray import builder, config, model, trial
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.settings import ConfigError, ModelSettings
+from catdog_ray.space import HyperParameters
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "separable.yaml"
+POINT = HyperParameters.of({"learning_rate": 2e-3, "dropout_rate": 0.1, "width": 4, "blocks": 2, "activation": "relu"})
+
+
+def own(name: str) -> ModelSettings:
+    return ModelSettings("same", 4, 1, f"test_builder:{name}")
+
+
+# Networks that the tests name.
+
+
+def compiled(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    network = keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(classes)])
+    network.add(keras.layers.Softmax())
+    network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def uncompiled(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    layers = [keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax")]
+    return keras.Sequential(layers)
+
+
+def without_accuracy(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    network = uncompiled(hyperparameters, input_shape, classes)
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    return network
+
+
+def wrong_loss(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    network = uncompiled(hyperparameters, input_shape, classes)
+    network.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def one_unit(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    return uncompiled(hyperparameters, input_shape, 1)
+
+
+def nothing(hyperparameters: Any, input_shape: Any, classes: int) -> None:
+    return None
+
+
+def unknown_name(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    return uncompiled(hyperparameters["units"], input_shape, classes)
+
+
+number = 7
+
+
+def test_an_uncompiled_network_is_compiled_with_the_trials_learning_rate() -> None:
+    network = model.build(POINT, own("uncompiled"), image_size=8, classes=3)
+    assert isinstance(network.optimizer, keras.optimizers.Adam)
+    assert float(network.optimizer.learning_rate) == pytest.approx(2e-3)
+    assert network.output_shape == (None, 3)
+
+
+def test_a_compiled_network_stays_as_it_is() -> None:
+    network = model.build(POINT, own("compiled"), image_size=8, classes=2)
+    assert isinstance(network.optimizer, keras.optimizers.SGD)
+
+
+@pytest.mark.parametrize("name", ["compiled", "uncompiled"])
+def test_networks_that_pass_the_check(name: str) -> None:
+    assert trial.check_network(own(name), POINT, 8, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("without_accuracy", "its compiled model must report 'accuracy'; compile it with metrics=['accuracy']"),
+        ("wrong_loss", "ValueError: "),
+        ("one_unit", "BuilderError: test_builder:one_unit must return a model from (None, 8, 8, 3) to (None, 3), got "),
+        (
+            "nothing",
+            "BuilderError: test_builder:nothing must return a keras.Sequential or functional model, got NoneTy",
+        ),
+        ("unknown_name", "BuilderError: test_builder:unknown_name raised KeyError: 'units'"),
+        ("number", "ConfigError: --model test_builder:number: is no function but a int"),
+        ("missing", "ConfigError: --model test_builder:missing: cannot be imported (AttributeError: "),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_told_in_one_line(name: str, expected: str) -> None:
+    found = trial.check_network(own(name), POINT, 8, 3)
+    assert found is not None
+    assert found.startswith(expected)
+    assert "\n" not in found
+
+
+# ---- names and settings -------------------------------------------------------------------------------------------
+
+
+def test_a_module_is_found_without_importing_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"mine/__init__.py": b"raise RuntimeError", "mine/nets.py": b"raise RuntimeError", "plain/nets.py": b"?"}
+    write_folder(tmp_path, files)
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.nets:build", "plain.nets:build"):
+        builder.require_findable(name)
+    for name, missing in (
+        ("nowhere:build", "nowhere"),
+        ("mine.none:f", "mine.none"),
+        ("mine.nets.deep:f", "mine.nets.deep"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            builder.require_findable(name)
+        assert str(caught.value) == (
+            f"--model {name}: there is no module {missing!r} in the working folder or on Python's path"
+        )
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["build", "a.b", "a:b:c", "a-b:c", ":f", "a:", "a..b:c", "../a:b", "1a:b"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.builder must be package\.module:function, got "):
+        config.load(base=quickstart(), overrides={"model.builder": name})
+
+
+def test_the_examples_space_is_its_own() -> None:
+    found = config.load(EXAMPLE)
+    assert list(found.space) == ["learning_rate", "dropout_rate", "width", "blocks", "activation"]
+    assert found.baseline["activation"] == "relu"
+    assert found.train == config.load("quickstart.yaml").train
+
+
+def test_with_the_flag_a_files_space_replaces_the_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.yaml").write_bytes((ROOT / "configs" / "quickstart.yaml").read_bytes())
+    path = tmp_path / "own.yaml"
+    path.write_text("extends: quickstart.yaml\nspace: {depth: {choices: [1, 2]}}\nbaseline: {depth: 1}\n")
+    assert list(config.load(path, overrides={"model.builder": "mine:build"}).space) == ["depth"]
+    with pytest.raises(ConfigError, match=r"^space\.depth: unknown hyperparameter"):
+        config.load(path)
+    # Without a file of one's own, the network gets the five.
+    assert len(config.load(overrides={"model.builder": "mine:build"}).space) == 5
+
+
+def test_other_names_need_a_network_of_ones_own() -> None:
+    with pytest.raises(ConfigError, match=r"^space\.width: unknown hyperparameter"):
+        config.load(EXAMPLE, overrides={"model.builder": None})
+
+
+# ---- whole studies ------------------------------------------------------------------------------------------------
+
+SHORT = {
+    "data.drawn_train": 60,
+    "data.drawn_test": 20,
+    "data.image_size": 16,
+    "search.max_epochs": 4,
+    "search.grace_epochs": 1,
+    "search.reduction_factor": 2,
+    "retrain.milestones": "[1, 2]",
+    "cluster.dashboard": "false",
+}
+
+
+def tune(tmp_path: Path, *flags: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    chosen = {**SHORT, "data.cache_dir": tmp_path / "cache", **settings}
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+    arguments = ["--output", str(tmp_path / "results"), "--name", "mine", *map(str, flags), *sets]
+    return command("tune", *arguments)
+
+
+def command(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"catdog_ray.{name}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.slow
+def test_the_example_through_a_whole_study(tmp_path: Path) -> None:
+    done = tune(tmp_path, "--config", EXAMPLE, "--num-samples", 3)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    study = StudyDirectory(tmp_path / "results" / "mine")
+    trials = study.trials.read()
+    assert len(trials) == 3
+    assert {tuple(row.hyperparameters) for row in trials} == {
+        ("learning_rate", "dropout_rate", "width", "blocks", "activation")
+    }
+    assert {row.milestone for row in study.retrain.read()} == {1, 2}
+    done = command("predict", study.path, "--export", tmp_path / "saved")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_trained_ends_before_the_trials(tmp_path: Path) -> None:
+    done = tune(tmp_path, "--model", "examples.separable:build", "--num-samples", 2)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --model examples.separable:build: BuilderError: examples.separable:build raised KeyError: 'width'\n"
+    )
+    assert StudyDirectory(tmp_path / "results" / "mine").trials.read() == []
+
+
+def shape(kind: str, seed: int) -> bytes:
+    """A circle, a square or a triangle somewhere on noise."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 90, (24, 24, 3), dtype=np.uint8))
+    x, y, r = rng.integers(8, 16), rng.integers(8, 16), rng.integers(5, 8)
+    pen, colour = ImageDraw.Draw(image), tuple(rng.integers(150, 255, 3).tolist())
+    if kind == "circle":
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    elif kind == "square":
+        pen.rectangle((x - r, y - r, x + r, y + r), fill=colour)
+    else:
+        pen.polygon([(x, y - r), (x - r, y + r), (x + r, y + r)], fill=colour)
+    return encoded(image)
+
+
+@pytest.mark.slow
+def test_three_classes_by_data_alone(tmp_path: Path) -> None:
+    """<class>/<images> without splits, through the search, the retraining and the prediction."""
+    kinds = ("circle", "square", "triangle")
+    root = write_folder(
+        tmp_path / "shapes", {f"{k}/{i}.png": shape(k, 10 * i + n) for n, k in enumerate(kinds) for i in range(30)}
+    )
+    quick = {
+        "space.conv_filters": "{choices: [2, 4]}",
+        "space.dense_units": "{choices: [8, 16]}",
+        "baseline.conv_filters": 4,
+        "baseline.dense_units": 16,
+    }
+    done = tune(tmp_path, "--data", root, "--num-samples", 2, **quick)
+    assert done.returncode == 0, done.stderr
+    study = StudyDirectory(tmp_path / "results" / "mine")
+    facts = study.read_study()["data"]
+    assert (facts["class_names"], facts["train_images"], facts["selection_images"], facts["test_images"]) == (
+        list(kinds),
+        57,
+        15,
+        18,
+    )
+    assert {len(row.probabilities) for row in study.predictions.read()} == {3}
+    done = command("predict", study.path, root, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["summary"]["score"]["n"] == 90
+    assert found["summary"]["score"]["class_names"] == list(kinds)
+    assert len(found["summary"]["score"]["confusion"]) == 3

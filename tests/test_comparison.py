@@ -1,0 +1,196 @@
+"""Studies side by side: the numbers on invented studies by hand, on the frozen ones beside an independent count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_rows import trial_row
+from make_studies import write_invented
+
+from catdog_ray import audit, comparison, publish, tables
+from catdog_ray.comparison import Comparison
+from catdog_ray.groups import ComparisonError
+from catdog_ray.ledger import RecordError, to_json
+from catdog_ray.settings import STOCK
+from catdog_ray.statistics import Difference, estimate
+
+FROZEN = Path(__file__).parent / "frozen"
+EXPECTED = json.loads((FROZEN / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def frozen() -> Comparison:
+    found, left_out = comparison.read([FROZEN / name for name in EXPECTED["studies"]], skip_bad=False)
+    assert left_out == []
+    return comparison.compare(found)
+
+
+@pytest.fixture(scope="module")
+def invented(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    root = tmp_path_factory.mktemp("invented")
+    folders = [
+        write_invented(root / f"{method}-{seed}", method=method, seed=seed, skill=skill)
+        for method, skill in (("tpe", 0.08), ("random", 0.0))
+        for seed in (0, 10, 20)
+    ]
+    return comparison.compare([audit.read(folder) for folder in folders])
+
+
+def close(found: Any, expected: Any) -> bool:
+    """Whether two trees of numbers agree, to rounding."""
+    if isinstance(expected, dict):
+        return set(found) >= set(expected) and all(close(found[key], expected[key]) for key in expected)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    return bool(found == expected)
+
+
+@pytest.mark.parametrize("part", sorted(set(EXPECTED) - {"studies", "how"}))
+def test_the_frozen_studies_beside_an_independent_count(part: str, frozen: Comparison) -> None:
+    found = json.loads(to_json(publish.as_json(frozen)))
+    keys = {"methods": "method", "retrained": None, "differences": None}
+    if part in ("methods", "retrained", "differences"):
+        assert len(found[part]) >= len(EXPECTED[part]) > 0
+        for expected in EXPECTED[part]:
+            names = [k for k in ("name", "milestone", "quantity", "first", "second", "unit") if k in expected]
+            same = [row for row in found[part] if all(row[k] == expected[k] for k in names)]
+            assert len(same) == 1, (expected, keys)
+            assert close(same[0], expected), (same[0], expected)
+    else:
+        assert close(found[part], EXPECTED[part])
+
+
+def test_what_a_search_spent_is_counted_from_its_rows(invented: Comparison) -> None:
+    for group, method in zip(invented.groups, invented.methods, strict=True):
+        epochs = [sum(row.epochs for row in study.trials) for study in group.studies]
+        assert method.epochs == estimate(list(map(float, epochs)), cut=False)
+        # 1,000,000 multiply-adds forward; 640 images trained on (three times), 160 looked at (once).
+        assert method.multiply_adds.mean == pytest.approx(np.mean(epochs) * 1e6 * (3 * 640 + 160))
+        seconds = [max(row.elapsed_s for row in study.trials) for study in group.studies]
+        assert method.seconds.mean == pytest.approx(np.mean(seconds))
+        assert method.cpu_hours is not None
+        assert method.cpu_hours.mean == pytest.approx(2 * np.mean(seconds) / 3600)
+        assert method.gpu_hours is not None
+        assert method.gpu_hours.mean == 0
+        assert (method.suggestions, method.suggestion_seconds) == (33, pytest.approx(0.004))
+        assert (method.trials, method.failed) == (36, 3)
+        assert method.completed + method.stopped + method.failed == method.trials
+
+
+def test_curves_end_at_the_best_objective(invented: Comparison) -> None:
+    for group in invented.groups:
+        for study, paths in zip(group.studies, invented.curves[group.name], strict=True):
+            assert {float(curve.values[-1]) for curve in paths.values()} == {comparison.best_objective(study)}
+
+
+def test_the_target_and_the_reference(invented: Comparison) -> None:
+    scores = [s for g in invented.groups for study in g.studies for s in [comparison.best_objective(study)] if s]
+    assert invented.target == np.median(scores)
+    assert invented.reference == max(scores)
+    assert [m.regret.mean if m.regret else None for m in invented.methods] == pytest.approx(
+        [max(scores) - m.best.mean for m in invented.methods if m.best]
+    )
+    studies = [study for group in invented.groups for study in group.studies]
+    assert comparison.compare(studies, target=0.99).times["TPE"]["epochs"].reached == 0
+
+
+def test_few_seeds_are_warned_of(invented: Comparison, tmp_path: Path) -> None:
+    assert [text.split(":")[0] for text in invented.warnings if "of the 6 seeds" in text] == ["TPE", "random search"]
+    folders = [write_invented(tmp_path / f"s-{s}", seed=s, milestones=(), trials=3, max_epochs=3) for s in range(6)]
+    assert comparison.compare([audit.read(folder) for folder in folders]).warnings == ()
+
+
+def test_other_machines_are_warned_of(tmp_path: Path) -> None:
+    nodes = [{"cpu_model": "another", "ray_cpus": 8.0, "ray_gpus": 1.0}]
+    folders = [
+        write_invented(tmp_path / "a", milestones=()),
+        write_invented(tmp_path / "b", seed=1, milestones=(), facts={"nodes": nodes}),
+    ]
+    texts = comparison.compare([audit.read(folder) for folder in folders]).warnings
+    assert any("2 kinds of machine: 2.0 CPUs, 0.0 GPUs of invented; 8.0 CPUs, 1.0 GPUs of another" in t for t in texts)
+
+
+def test_hours_are_not_known_where_the_nodes_are_not(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "a", milestones=(), facts={"nodes": []})
+    method = comparison.compare([audit.read(folder)]).methods[0]
+    assert (method.cpu_hours, method.gpu_hours) == (None, None)
+
+
+def test_a_search_without_a_score_is_no_number(tmp_path: Path) -> None:
+    folders = [
+        write_invented(tmp_path / f"s-{seed}", seed=seed, milestones=(), trials=2, max_epochs=1) for seed in (0, 1)
+    ]
+    rows = [trial_row(n, status="failed", reason="lost", objective=None, epochs=0, multiply_adds=None) for n in (0, 1)]
+    (folders[1] / "epochs.jsonl").unlink()
+    (folders[1] / "trials.jsonl").write_text("".join(to_json(vars(row)) + "\n" for row in rows))
+    found = comparison.compare([audit.read(folder) for folder in folders])
+    method = found.methods[0]
+    assert (method.best, method.without_score) == (
+        estimate([comparison.best_objective(found.groups[0].studies[0]) or 0]),
+        1,
+    )
+    assert found.times["TPE"]["epochs"].n == 2
+    assert any("no trial has a score in s-1" in text for text in found.warnings)
+    text = to_json(publish.as_json(found))
+    assert "NaN" not in text
+    assert json.loads(text)["studies"][1]["best_objective"] is None
+
+
+def test_bad_studies_are_refused_or_left_out_and_counted(tmp_path: Path) -> None:
+    good = write_invented(tmp_path / "good", milestones=())
+    bad = write_invented(tmp_path / "bad", seed=1, milestones=(), facts={"state": "running"})
+    with pytest.raises(RecordError, match=r"bad: is half-written .*\(--skip-bad leaves such a study out\)"):
+        comparison.read([good, bad], skip_bad=False)
+    found, left_out = comparison.read([good, bad, tmp_path / "nothing"], skip_bad=True)
+    assert [study.name for study in found] == ["good"]
+    assert [(item.folder, "half-written" in item.reason) for item in left_out] == [("bad", True), ("nothing", False)]
+    assert all(str(tmp_path) not in item.reason for item in left_out)
+    assert any("2 studies were left out" in text for text in comparison.compare(found, left_out).warnings)
+    with pytest.raises(ComparisonError, match="no study to compare; 1 left out"):
+        comparison.read([bad], skip_bad=True)
+
+
+def test_a_study_named_twice_counts_once(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "a", milestones=())
+    found, _ = comparison.read([folder, tmp_path / "." / "a", folder], skip_bad=False)
+    assert len(found) == 1
+
+
+def test_trained_models_that_differ_show_nothing_of_the_methods(invented: Comparison) -> None:
+    over_images = invented.images_compared[0]
+    over_seeds = invented.accuracies_compared[0]
+    assert (over_images.first, over_images.second, over_images.milestone) == (
+        over_seeds.first,
+        over_seeds.second,
+        over_seeds.milestone,
+    )
+
+    def shown(images: tuple[float, float], seeds: tuple[float, float]) -> bool:
+        one = type(over_images)(**{**vars(over_images), "difference": Difference(9, 0.1, 0.1, *images)})
+        two = type(over_seeds)(**{**vars(over_seeds), "difference": Difference(9, 0.1, 0.1, *seeds)})
+        return comparison.is_shown(Comparison(**{**vars(invented), "accuracies_compared": (two,)}), one)
+
+    assert shown((0.05, 0.15), (0.02, 0.2))
+    assert not shown((0.05, 0.15), (-0.02, 0.2))
+    assert not shown((-0.05, 0.15), (0.02, 0.2))
+
+
+def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) -> None:
+    """Against a replay by hand of one search; a method with stopped trials has nothing to replay."""
+    stock = [audit.read(write_invented(tmp_path / f"s{k}", method=STOCK, seed=k, stopping=False)) for k in (0, 1)]
+    stopped = audit.read(write_invented(tmp_path / "tpe"))
+    found = comparison.compare([*stock, stopped])
+    [item] = found.early_stopping
+    assert (item.name, item.orders, item.share_of_epochs.n) == ("Keras Tuner, stock", 200, 2)
+    assert 0.1 < item.share_of_epochs.mean < 0.9
+    assert 0 <= item.regret.mean <= item.regret_p95.mean
+    assert 0 < item.kept_best.mean <= 1
+    text = tables.markdown(found)
+    assert "replayed with early stopping" in text
+    assert "2 x 200" in text

@@ -1,0 +1,101 @@
+"""The figures of a comparison: all are there, well-formed, titled, marked, and a pure function of the rows."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit, comparison, figures
+from catdog_ray.comparison import Comparison
+from catdog_ray.figures import Colours, Drawing
+from catdog_ray.plots import BASELINE_COLOUR, INK, SURFACE
+from catdog_ray.retrained import BASELINE
+
+
+def compared(root: Path, **changes: object) -> Comparison:
+    return comparison.compare(
+        [
+            audit.read(write_invented(root / f"{method}-{seed}", method=method, seed=seed, **changes))  # type: ignore[arg-type]
+            for method in ("tpe", "random")
+            for seed in (0, 10)
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return compared(tmp_path_factory.mktemp("figures"))
+
+
+@pytest.fixture(scope="module")
+def drawings(found: Comparison) -> list[Drawing]:
+    return figures.draw(found)
+
+
+def texts(drawing: Drawing) -> set[str]:
+    """What the figure says: matplotlib keeps each text as a comment beside its outlines."""
+    return {part.partition("-->")[0].strip() for part in drawing.svg.split("<!--")[1:]}
+
+
+def test_all_figures_are_there(drawings: list[Drawing]) -> None:
+    assert [drawing.name for drawing in drawings] == [
+        "best-trials",
+        "best-epochs",
+        "best-multiply-adds",
+        "best-seconds",
+        "regret",
+        "target",
+        "differences-searches",
+        "differences-retrained",
+        "differences-images",
+        "retrained",
+        "confusion",
+        "calibration",
+    ]
+
+
+def test_a_figure_is_well_formed_and_follows_light_and_dark(drawings: list[Drawing]) -> None:
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing.svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert INK not in drawing.svg.partition("</style>")[2]
+        assert SURFACE not in drawing.svg.partition("</style>")[2]
+        assert "prefers-color-scheme:dark" in drawing.svg
+        assert drawing.caption.endswith(".")
+        assert {drawing.title, "drawn data"} <= texts(drawing)
+
+
+def test_photographs_are_not_called_drawn(found: Comparison) -> None:
+    plain = replace(found, is_drawn=False)
+    assert all("drawn data" not in texts(drawing) for drawing in figures.draw(plain)[:1])
+
+
+def test_axes_have_units(drawings: list[Drawing]) -> None:
+    by_name = {drawing.name: texts(drawing) for drawing in drawings}
+    assert "wall-clock (s)" in by_name["best-seconds"]
+    assert {"multiply-adds", "best selection objective so far"} <= by_name["best-multiply-adds"]
+    assert "simple regret (points)" in by_name["regret"]
+    assert "difference in accuracy (points), 95 % interval" in by_name["differences-images"]
+    assert {"TPE (n=2)", "random search (n=2)"} <= by_name["best-trials"]
+    assert "brief: tuned, 125 epochs (one run, its own data)" in by_name["retrained"]
+
+
+def test_the_same_rows_make_the_same_figures(found: Comparison, drawings: list[Drawing]) -> None:
+    assert figures.draw(found) == drawings
+
+
+def test_a_method_has_one_colour_everywhere(found: Comparison) -> None:
+    colours = Colours(found)
+    assert len({colours.of(name) for name in ("TPE", "random search", BASELINE)}) == 3
+    assert colours.of(BASELINE) == BASELINE_COLOUR
+    assert colours.marker("TPE") != colours.marker("random search")
+
+
+def test_studies_without_retraining_have_the_figures_of_the_searches(tmp_path: Path) -> None:
+    names = {drawing.name for drawing in figures.draw(compared(tmp_path, milestones=()))}
+    searches = {"best-trials", "best-epochs", "best-multiply-adds", "best-seconds", "regret", "target"}
+    assert names == {*searches, "differences-searches"}

@@ -1,0 +1,93 @@
+"""What may stand side by side, what is one method, and the words for what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit, groups
+from catdog_ray.groups import ComparisonError
+
+
+def invented(folder: Path, **changes: Any) -> audit.Evidence:
+    return audit.read(write_invented(folder, milestones=(), trials=3, max_epochs=3, **changes))
+
+
+def test_seeds_of_one_method_are_one_group(tmp_path: Path) -> None:
+    studies = [
+        invented(tmp_path / f"{method}-{seed}", method=method, seed=seed)
+        for seed in (2, 0, 1)
+        for method in ("keras-tuner-stock", "random", "tpe", "something-new")
+    ]
+    found = groups.group(studies)
+    assert [item.name for item in found] == ["TPE", "random search", "Keras Tuner, stock", "something-new"]
+    assert all(item.seeds == (0, 1, 2) for item in found)
+
+
+def test_one_method_with_two_configurations_is_two_groups_named_by_what_differs(tmp_path: Path) -> None:
+    studies = [
+        invented(tmp_path / f"grace-{grace}", seed=grace, overrides={"search__grace_epochs": grace}) for grace in (1, 3)
+    ]
+    assert [item.name for item in groups.group(studies)] == ["TPE, grace_epochs 1", "TPE, grace_epochs 3"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "facts", "field"),
+    [
+        ({"data__split_seed": 3}, {}, r"data\.split_seed is 0 and 3"),
+        ({"space__conv_filters": {"choices": [16, 24, 32, 48]}}, {}, r"space\.conv_filters is .* and .*48"),
+        ({"search__start_from": []}, {}, r"search\.start_from is \['baseline'\] and \[\]"),
+        ({"augment__zoom_range": 0.2}, {}, r"augment\.zoom_range is 0\.5 and 0\.2"),
+        ({"train__batch_size": 16}, {}, r"train\.batch_size is 32 and 16"),
+        ({"data__drawn_seed": 9}, {}, r"data\.drawn_seed is 0 and 9"),
+    ],
+)  # fmt: skip
+def test_what_differs_is_never_pooled(overrides: Any, facts: Any, field: str, tmp_path: Path) -> None:
+    first = invented(tmp_path / "first")
+    second = invented(tmp_path / "second", seed=1, overrides=overrides, facts=facts)
+    with pytest.raises(ComparisonError, match=rf"first and .*second cannot be compared: .*{field}"):
+        groups.group([first, second])
+
+
+def test_another_budget_is_refused(tmp_path: Path) -> None:
+    first = invented(tmp_path / "first")
+    second = audit.read(write_invented(tmp_path / "second", milestones=(), trials=4, max_epochs=4, seed=1))
+    with pytest.raises(ComparisonError, match=r"search\.max_epochs is 3 and 4; search\.num_samples is 3 and 4"):
+        groups.group([first, second])
+
+
+def test_methods_may_differ_in_their_number_of_trials_and_one_method_may_not(tmp_path: Path) -> None:
+    """Without early stopping there are fewer trials at equal epochs."""
+    first = invented(tmp_path / "first")
+    other = audit.read(write_invented(tmp_path / "other", method="random", milestones=(), trials=4, max_epochs=3))
+    assert [item.name for item in groups.group([first, other])] == ["TPE", "random search"]
+    again = audit.read(write_invented(tmp_path / "again", milestones=(), trials=4, max_epochs=3, seed=1))
+    with pytest.raises(ComparisonError, match=r"search\.num_samples is 3 and 4"):
+        groups.group([first, other, again])
+
+
+def test_other_data_is_refused_across_methods_too(tmp_path: Path) -> None:
+    first = invented(tmp_path / "first")
+    data = {**first.facts["data"], "fingerprint": "e" * 64}
+    second = invented(tmp_path / "second", method="random", facts={"data": data})
+    with pytest.raises(ComparisonError, match=r"data\.fingerprint is 'e+' and 'f+'"):
+        groups.group([first, second])
+
+
+def test_what_is_true_of_one_machine_or_of_retraining_may_differ(tmp_path: Path) -> None:
+    other = {"retrain__seeds": 5, "cluster__dashboard": True, "train__checkpoint_epochs": 2, "data__max_bad_share": 0.5}
+    studies = [invented(tmp_path / "a"), invented(tmp_path / "b", seed=1, overrides=other)]
+    assert [item.name for item in groups.group(studies)] == ["TPE"]
+
+
+def test_one_seed_twice_is_not_two_searches(tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match="are tpe with seed 0 both: they would count as two independent searches"):
+        groups.group([invented(tmp_path / "a"), invented(tmp_path / "b")])
+
+
+def test_no_study_is_no_comparison() -> None:
+    with pytest.raises(ComparisonError, match="no study to compare"):
+        groups.group([])

@@ -1,0 +1,200 @@
+"""`python -m catdog_ray.predict` on a small trained study: tables, JSON, bad pictures, export, and no Ray."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_models import CLASSES, trained_study
+from PIL import Image
+from small import images
+
+from catdog_ray import answers, export, model_file, prediction, train
+from catdog_ray.ledger import RecordError
+from catdog_ray.pictures import find
+from catdog_ray.settings import UserError
+
+ROOT = Path(__file__).parents[1]
+UNSEEN = images(60, seed=7)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_study(tmp_path_factory.mktemp("results") / "pets")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unseen pictures in class folders, and three files that are none."""
+    root = tmp_path_factory.mktemp("photos")
+    for index, (pixels, label) in enumerate(zip(UNSEEN.pixels, UNSEEN.labels, strict=True)):
+        folder = root / CLASSES[label]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    (root / "cats" / "text.jpg").write_text("hello")
+    (root / "dogs" / "empty.png").write_bytes(b"")
+    (root / "notes.txt").write_text("no picture")
+    return root
+
+
+def run(*arguments: object, before: str = "") -> subprocess.CompletedProcess[str]:
+    program = f"import sys; {before}\nfrom catdog_ray import command, predict\ncommand.run(predict.main, sys.argv[1:])"
+    return subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=ROOT,
+    )
+
+
+def as_json(study: Path, *places: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    answers.classify(study, [str(place) for place in places], as_json=True, export_to=None)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_command_without_ray(study: Path, photos: Path, tmp_path: Path) -> None:
+    """With Ray made impossible to import; only the table is on stdout, and nothing of TensorFlow on stderr."""
+    done = run(study, photos, "--export", tmp_path / "saved", before="sys.modules['ray'] = None")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"exported to {tmp_path / 'saved'}: agrees with Keras on 16 inputs")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "63 pictures, 3 unreadable, " in done.stdout
+    assert "images/s, reading and decoding included" in done.stdout
+    assert "unreadable: no picture, or of no known format" in done.stdout
+    assert "60 labelled pictures, 95 % interval" in done.stdout
+    assert "recorded for this model (trial-0001, seed 0, 20 epochs): 95.0 % of 48" in done.stdout
+    assert "confusion matrix" in done.stdout
+    assert "drawn data" not in done.stdout
+
+
+def test_every_picture_is_answered_in_order(study: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(study, photos, capsys=capsys)
+    names = [picture["file"].removeprefix(f"{photos}/") for picture in found["pictures"]]
+    assert names == sorted(names)
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    expected = train.predict(network, UNSEEN)
+    for picture in found["pictures"]:
+        name = picture["file"].rpartition("/")[2]
+        if picture["error"] is not None:
+            assert name in ("text.jpg", "empty.png", "notes.txt")
+            assert picture["class"] is picture["probability"] is picture["probabilities"] is None
+            continue
+        row = expected[int(name[:3])]
+        assert list(picture["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
+        assert picture["class"] == CLASSES[int(np.argmax(row))]
+        assert picture["probability"] == pytest.approx(float(row.max()), abs=1e-5)
+    right = np.mean(np.argmax(expected, axis=1) == UNSEEN.labels)
+    score = found["summary"]["score"]
+    assert score["accuracy"] == pytest.approx(right)
+    assert score["accuracy"] >= 0.9
+    assert score["low"] < score["accuracy"] <= score["high"]
+    assert sum(map(sum, score["confusion"])) == score["n"] == 60
+    assert (found["summary"]["pictures"], found["summary"]["unreadable"]) == (63, 3)
+    assert found["model"]["recorded_test_accuracy"] == 0.95
+
+
+def test_many_more_pictures_than_fit_in_a_chunk(study: Path, photos: Path) -> None:
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    places = [str(photos / "cats" / "000.png"), str(photos / "notes.txt")] * 320
+    found = list(prediction.classify(network, find(places, CLASSES), CLASSES, image_size=16))
+    assert len(found) == 640
+    assert [item.error is None for item in found] == [True, False] * 320
+    assert len({item.probabilities for item in found[:480:2]}) == 1
+
+
+def test_unlabelled_pictures_have_no_score(
+    study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(photos / "cats" / "000.png", tmp_path / "mine.png")
+    found = as_json(study, tmp_path, capsys=capsys)
+    assert found["summary"]["score"] is None
+    assert [picture["true_class"] for picture in found["pictures"]] == [None]
+
+
+def test_nothing_readable_is_an_error_of_the_user(
+    study: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        answers.classify(study, [str(photos / "notes.txt"), "nowhere.jpg"], as_json=False, export_to=None)
+    assert str(caught.value) == (
+        f"none of 2 picture(s) could be read: {photos / 'notes.txt'}: no picture, or of no known format"
+    )
+    assert "nowhere.jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["results/none", "a.jpg"], "error: results/none: no study here (study.json is missing)"),
+        (["results"], "error: name at least one picture, folder or archive (or --export DIR)"),
+        ([], "error: the following arguments are required: STUDY, PICTURES (--help lists the flags)"),
+    ],
+)
+def test_bad_flags_are_one_line(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr == f"{message}\n"
+
+
+def test_a_study_without_a_model(study: Path, photos: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(study, tmp_path / "study")
+    (copy / "model.keras").unlink()
+    done = run(copy, photos)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {copy / 'model.keras'}: there is no model; retrain the study first\n"
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"class_names": ["cats"], "drawn": False}, {"class_names": "cats", "drawn": False}]
+)
+def test_a_study_that_does_not_tell_its_classes(study: Path, tmp_path: Path, data: object) -> None:
+    copy = shutil.copytree(study, tmp_path / "study")
+    facts = json.loads((copy / "study.json").read_text())
+    (copy / "study.json").write_text(json.dumps({**facts, "data": data}))
+    with pytest.raises(RecordError, match=r"study\.json: "):
+        answers.read_trained(copy)
+
+
+# ---- export -------------------------------------------------------------------------------------------------------
+
+
+def test_the_saved_model_agrees_with_keras(study: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    sample = UNSEEN.pixels[:20].astype(np.float32) / 255
+    assert export.save(network, tmp_path / "new" / "saved", sample) <= export.TOLERANCE
+    served = tf.saved_model.load(str(tmp_path / "new" / "saved"))
+    np.testing.assert_allclose(served.serve(tf.constant(sample)).numpy(), network.predict(sample, verbose=0), atol=1e-4)
+    # Any number of pictures at once.
+    assert served.serve(tf.constant(sample[:1])).shape == (1, 2)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["saved"]
+
+
+def test_a_saved_model_that_disagrees_is_not_kept(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    for difference in (0.1, float("nan")):
+        monkeypatch.setattr(export, "_difference", lambda *_, found=difference: found)
+        with pytest.raises(export.ExportError, match="the SavedModel differs from Keras by"):
+            export.save(network, tmp_path / "saved", np.zeros((2, 16, 16, 3), np.float32))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_overwrites_nothing(study: Path, tmp_path: Path) -> None:
+    done = run(study, "--export", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: --export: {tmp_path} is there already; name a new folder\n"
+    (tmp_path / "file").write_text("mine")
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    with pytest.raises(export.ExportError, match=r"^--export: .*file cannot be written \("):
+        export.save(network, tmp_path / "file" / "saved", np.zeros((2, 16, 16, 3), np.float32))
+    with pytest.raises(export.ExportError, match=r"is there already; name a new folder$"):
+        export.save(network, tmp_path, np.zeros((2, 16, 16, 3), np.float32))

@@ -1,0 +1,97 @@
+"""What a search writes down, driven by hand."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import quick_config
+
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.recorder import SearchRecorder, trial_name
+from catdog_ray.records import Progress
+
+SETTINGS = quick_config(search__num_samples=3, search__max_epochs=4).search
+POINT = {"learning_rate": 0.001, "dropout_rate": 0.5, "conv_filters": 4, "conv_kernel": 3, "dense_units": 16}
+
+
+def parameters(number: int) -> dict[str, Any]:
+    return {"number": number, "hyperparameters": POINT, "suggestion_seconds": 0.25}
+
+
+def result(epoch: int, accuracy: float) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "train_loss": 0.7,
+        "train_accuracy": 0.5,
+        "selection_loss": 0.6,
+        "selection_accuracy": accuracy,
+        "seconds": 2.0,
+        "objective": accuracy,
+        "parameters": 100,
+        "multiply_adds": 1000,
+        "something_of_ray": "not written",
+    }
+
+
+@pytest.fixture
+def recording(tmp_path: Path):
+    shown: list[Progress] = []
+    with StudyDirectory(tmp_path) as study:
+        recorder = SearchRecorder(study, SETTINGS, epochs={}, finished=[], elapsed_s=100.0, on_progress=shown.append)
+        yield study, recorder, shown
+
+
+def test_a_trial_from_start_to_end(recording):
+    study, recorder, shown = recording
+    recorder.start(0)
+    for epoch, accuracy in enumerate((0.5, 0.6, 0.7, 0.65), start=1):
+        recorder.epoch(parameters(0), result(epoch, accuracy))
+    recorder.end(parameters(0), None)
+    [row] = study.trials.read()
+    assert (row.trial, row.status, row.epochs, row.reason) == (0, "completed", 4, None)
+    assert (row.objective, row.parameters, row.suggestion_seconds) == (0.65, 100, 0.25)
+    assert row.training_seconds == 8.0
+    assert row.elapsed_s > 100.0
+    assert [epoch.epoch for epoch in study.epochs.read()] == [1, 2, 3, 4]
+    assert [progress.running for progress in shown] == [1, 1, 1, 1, 1, 0]
+    assert [progress.best for progress in shown[:3]] == ["-", "0.500 (trial 0, running)", "0.600 (trial 0, running)"]
+    assert shown[-1].best == "0.650 (trial 0)"
+    assert [progress.is_event for progress in shown] == [True, False, False, False, False, True]
+
+
+def test_an_epoch_that_is_on_record_is_compared_and_dropped(recording, caplog):
+    study, recorder, _ = recording
+    recorder.epoch(parameters(1), result(1, 0.5))
+    with caplog.at_level(logging.WARNING):
+        recorder.epoch(parameters(1), result(1, 0.51))
+        assert caplog.records == []
+        recorder.epoch(parameters(1), result(1, 0.6))
+    assert "trial 1, epoch 1 was repeated" in caplog.text
+    assert [row.selection_accuracy for row in study.epochs.read()] == [0.5]
+
+
+def test_a_trial_without_an_epoch_is_failed(recording):
+    study, recorder, _ = recording
+    recorder.start(2)
+    recorder.end(parameters(2), None)
+    [row] = study.trials.read()
+    assert (row.status, row.reason, row.objective, row.epochs) == ("failed", "ended before its first epoch", None, 0)
+    assert row.hyperparameters == POINT
+
+
+def test_what_runs_at_the_end_of_the_time_is_stopped_with_what_it_has(recording):
+    study, recorder, shown = recording
+    for number in (0, 1):
+        recorder.start(number)
+    recorder.epoch(parameters(0), result(1, 0.5))
+    recorder.epoch(parameters(0), result(2, 0.6))
+    recorder.end_running()
+    assert [(row.trial, row.status, row.epochs) for row in study.trials.read()] == [(0, "stopped", 2)]
+    assert shown[-1].stopped == 1
+
+
+def test_names():
+    assert trial_name(7) == "trial-0007"

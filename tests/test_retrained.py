@@ -1,0 +1,150 @@
+"""Retrained models side by side: what is one run, what n counts, how methods are paired."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit, retrained
+from catdog_ray.groups import Group, group
+from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS
+from catdog_ray.statistics import estimate, paired_bootstrap, paired_difference
+
+
+def groups(
+    root: Path, *, seeds: tuple[int, ...] = (0, 10, 20), methods: tuple[str, ...] = ("tpe", "random")
+) -> list[Group]:
+    return group(
+        [
+            audit.read(write_invented(root / f"{method}-{seed}", method=method, seed=seed))
+            for method in methods
+            for seed in seeds
+        ]
+    )
+
+
+def accuracy(found: list[Group], name: str, milestone: int) -> dict[int, list[float]]:
+    """Test accuracies of the best configuration by search seed, straight from the rows."""
+    item = next(item for item in found if item.name == name)
+    result = {}
+    for study in item.studies:
+        best = max((row for row in study.trials if row.status != "failed"), key=lambda row: row.objective or 0)
+        rows = [r for r in study.retrain if r.milestone == milestone and r.hyperparameters == best.hyperparameters]
+        result[study.seed] = [row.test_accuracy for row in rows]
+    return result
+
+
+def test_n_counts_searches_where_there_are_several(tmp_path: Path) -> None:
+    found = groups(tmp_path)
+    runs = retrained.runs_by_milestone(found)
+    assert list(runs) == ["TPE", "random search", BASELINE]
+    by_key = {(item.name, item.milestone): item for item in retrained.accuracies(runs)}
+    values = accuracy(found, "TPE", 6)
+    item = by_key["TPE", 6]
+    assert (item.unit, item.runs) == (SEARCHES, 6)
+    assert item.test == estimate([sum(each) / 2 for each in values.values()])
+    objectives = [max(r.objective or 0 for r in s.trials if r.status != "failed") for s in found[0].studies]
+    gaps = [o - sum(each) / 2 for o, each in zip(objectives, values.values(), strict=True)]
+    assert item.optimism is not None
+    assert item.optimism.mean == pytest.approx(np.mean(gaps))
+
+
+def test_the_same_baseline_run_in_two_searches_is_one_run(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path))
+    assert [run.row.seed for run in runs[BASELINE][4]] == [0, 1, 10, 11, 20, 21]
+    item = next(item for item in retrained.accuracies(runs) if item.name == BASELINE)
+    assert (item.unit, item.test.n, item.optimism) == (SEEDS, 6, None)
+
+
+def test_one_search_counts_its_retraining_seeds(tmp_path: Path) -> None:
+    found = groups(tmp_path, seeds=(0,))
+    runs = retrained.runs_by_milestone(found)
+    item = retrained.accuracies(runs)[0]
+    assert (item.unit, item.test.n) == (SEEDS, 2)
+    assert item.optimism is not None
+    assert item.optimism.n == 1
+    pair = retrained.compare_accuracies(runs)[0]
+    assert (pair.unit, pair.difference.n) == (SEEDS, 2)
+    tpe, random = (accuracy(found, name, 4)[0] for name in ("TPE", "random search"))
+    assert pair.difference == paired_difference(tpe, random)
+
+
+def test_searches_are_paired_by_seed_and_the_baseline_by_retraining_seed(tmp_path: Path) -> None:
+    found = groups(tmp_path)
+    runs = retrained.runs_by_milestone(found)
+    by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
+    tpe, random = accuracy(found, "TPE", 4), accuracy(found, "random search", 4)
+    pair = by_key["TPE", "random search", 4]
+    assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
+    assert pair.difference.mean == pytest.approx(np.mean([np.mean(tpe[s]) - np.mean(random[s]) for s in tpe]))
+    brief = {run.row.seed: run.row.test_accuracy for run in runs[BASELINE][4]}
+    against = by_key["TPE", BASELINE, 4].difference
+    assert against.mean == pytest.approx(np.mean([np.mean(tpe[s]) - (brief[s] + brief[s + 1]) / 2 for s in tpe]))
+    assert against.n == 3
+
+
+def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
+    found = [*groups(tmp_path / "a", methods=("tpe",)), *groups(tmp_path / "b", seeds=(10, 30), methods=("random",))]
+    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    assert (pair.difference.n, pair.difference.low) == (1, None)
+
+
+def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
+    """Last minus earlier milestone; over one search by retraining seed, over several by search."""
+    one, several = groups(tmp_path / "one", seeds=(0,)), groups(tmp_path / "several")
+    pair = retrained.compare_milestones(retrained.runs_by_milestone(one))[0]
+    assert (pair.first, pair.second, pair.unit, pair.milestone) == ("TPE, 6 epochs", "TPE, 4 epochs", SEEDS, None)
+    assert pair.difference == paired_difference(accuracy(one, "TPE", 6)[0], accuracy(one, "TPE", 4)[0])
+    pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[0]
+    later, earlier = accuracy(several, "TPE", 6), accuracy(several, "TPE", 4)
+    assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
+    assert pair.difference.mean == pytest.approx(np.mean([np.mean(later[s]) - np.mean(earlier[s]) for s in later]))
+
+
+def test_images_are_paired_by_the_share_of_models_that_are_right(tmp_path: Path) -> None:
+    found = groups(tmp_path)
+    runs = retrained.runs_by_milestone(found)
+    pair = next(item for item in retrained.compare_images(runs) if item.milestone == 6)
+    shares = []
+    for name in ("TPE", "random search"):
+        kept = [run.predictions for run in runs[name][6]]
+        assert all(item is not None for item in kept)
+        shares.append(sum((i.probabilities[:, 1] > 0.5) == (i.true == 1) for i in kept if i) / len(kept))
+    assert (pair.unit, pair.difference) == (IMAGES, paired_bootstrap(shares[0] - shares[1]))
+    # The mean over images of the share that is right is the mean accuracy.
+    assert np.mean(shares[0]) == pytest.approx(
+        np.mean([a for each in accuracy(found, "TPE", 6).values() for a in each])
+    )
+
+
+def test_without_predictions_nothing_is_said_of_images(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "a")
+    (folder / "predictions.jsonl").unlink()
+    runs = retrained.runs_by_milestone(group([audit.read(folder)]))
+    assert retrained.compare_images(runs) == retrained.classified(runs) == retrained.mistakes(runs) == []
+    assert len(retrained.accuracies(runs)) == 4
+
+
+def test_classes_are_counted_over_all_models_at_the_last_milestone(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path))
+    for item in retrained.classified(runs):
+        assert (item.milestone, item.runs) == (6, 6)
+        assert item.confusion.sum() == 6 * 40
+        right = np.mean([run.row.test_accuracy for run in runs[item.name][6]])
+        assert item.confusion.trace() / item.confusion.sum() == pytest.approx(right)
+        assert sum(item.calibration.counts) == 6 * 40
+
+
+def test_mistakes_are_ordered_by_how_sure_the_models_are(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    found = [item for item in retrained.mistakes(runs, most=5) if item.name == "TPE"]
+    assert 1 <= len(found) <= 5
+    assert [item.probability for item in found] == sorted((item.probability for item in found), reverse=True)
+    assert all(item.true_class != item.predicted_class and item.probability > 0.5 for item in found)
+    kept = [run.predictions for run in runs["TPE"][6] if run.predictions]
+    place = kept[0].files.index(found[0].file)
+    wrong = 1 - kept[0].true[place]
+    assert found[0].probability == pytest.approx(np.mean([item.probabilities[place, wrong] for item in kept]))

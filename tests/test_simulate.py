@@ -1,0 +1,53 @@
+"""Curves replayed through ASHA in simulated time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from small import quick_config
+
+from catdog_ray.simulate import Curve, effect, replay
+
+SETTINGS = dataclasses.replace(
+    quick_config().search, max_epochs=9, grace_epochs=1, reduction_factor=3, scoring_window=1
+)
+
+
+def flat(accuracy: float, *, seconds: float = 1.0) -> Curve:
+    return Curve((accuracy,) * 9, (seconds,) * 9)
+
+
+def test_one_at_a_time_the_later_and_worse_are_stopped_at_the_first_rung():
+    """By hand: the first always passes; a later one must be in the upper third of those before it and itself."""
+    curves = {0: flat(0.9), 1: flat(0.5), 2: flat(0.6), 3: flat(0.95)}
+    found = replay(curves, [0, 1, 2, 3], settings=SETTINGS, concurrent=1)
+    assert found.epochs == {0: 9, 1: 1, 2: 1, 3: 9}
+    assert found.best == 0.95
+
+
+def test_time_decides_who_reports_first():
+    """Two at once: the slow first trial meets the rung after the fast and better one, and is stopped there."""
+    curves = {0: flat(0.5, seconds=10.0), 1: flat(0.9, seconds=1.0)}
+    assert replay(curves, [0, 1], settings=SETTINGS, concurrent=2).epochs == {0: 1, 1: 9}
+    assert replay(curves, [0, 1], settings=SETTINGS, concurrent=1).epochs == {0: 9, 1: 9}
+
+
+def test_a_slow_starter_is_lost_and_that_is_regret():
+    late = Curve((0.1, *(0.99,) * 8), (1.0,) * 9)
+    curves = {0: flat(0.5), 1: flat(0.6), 2: late}
+    found = replay(curves, [0, 1, 2], settings=SETTINGS, concurrent=1)
+    assert found.epochs[2] == 1
+    assert found.best == 0.6
+    over_orders = effect(curves, settings=SETTINGS, concurrent=1, orders=60, seed=0)
+    # Only where it comes first does it pass the first rung: a third of the orders.
+    assert over_orders.kept_best == pytest.approx(1 / 3, abs=0.17)
+    assert over_orders.regret == pytest.approx((1 - over_orders.kept_best) * 0.39)
+    assert over_orders.regret_p95 == pytest.approx(0.39)
+    assert over_orders == effect(curves, settings=SETTINGS, concurrent=1, orders=60, seed=0)
+
+
+def test_a_trial_that_was_stopped_cannot_be_replayed():
+    curves = {0: flat(0.5), 1: Curve((0.5,) * 3, (1.0,) * 3)}
+    with pytest.raises(ValueError, match=r"trials \[1\] did not run for 9 epochs"):
+        replay(curves, [0, 1], settings=SETTINGS, concurrent=1)

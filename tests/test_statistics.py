@@ -1,0 +1,114 @@
+"""Estimates and comparisons beside SciPy's own tests, plain loops and figures by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from catdog_ray.statistics import (
+    Difference,
+    calibration,
+    confusion_matrix,
+    interquartile_band,
+    interquartile_mean,
+    paired_bootstrap,
+    paired_difference,
+)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 20])
+def test_a_paired_difference_is_the_interval_of_the_paired_t_test(n: int) -> None:
+    rng = np.random.default_rng(n)
+    first, second = rng.normal(0.80, 0.02, n), rng.normal(0.78, 0.02, n)
+    found = paired_difference(first.tolist(), second.tolist())
+    test = scipy.stats.ttest_rel(first, second)
+    low, high = test.confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+    assert found.mean == pytest.approx(float(np.mean(first - second)), abs=1e-15)
+    assert found.is_shown == (test.pvalue < 0.05)
+
+
+def test_pairs_without_spread_have_no_interval_and_show_nothing() -> None:
+    for found in (paired_difference([0.8], [0.7]), paired_difference([0.8, 0.8], [0.7, 0.7])):
+        assert found.mean == pytest.approx(0.1)
+        assert (found.low, found.high) == (None, None)
+        assert not found.is_shown
+
+
+def test_pairs_must_be_pairs() -> None:
+    with pytest.raises(ValueError, match="as many on both sides, and not none: 2 and 1"):
+        paired_difference([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="0 and 0"):
+        paired_difference([], [])
+
+
+@pytest.mark.parametrize(("low", "high", "shown"), [(-0.1, 0.1, False), (0.0, 0.1, False), (0.001, 0.1, True)])
+def test_an_interval_that_contains_zero_shows_nothing(low: float, high: float, shown: bool) -> None:
+    assert Difference(5, 0.05, 0.01, low, high).is_shown is shown
+    assert Difference(5, -0.05, 0.01, -high, -low).is_shown is shown
+
+
+def test_the_bootstrap_over_images_beside_a_plain_loop() -> None:
+    rng = np.random.default_rng(3)
+    differences = rng.choice([-1.0, -0.5, 0.0, 0.0, 0.5, 1.0], 150)
+    found = paired_bootstrap(differences)
+    again = np.random.default_rng(99)
+    means = [differences[again.integers(0, 150, 150)].mean() for _ in range(9999)]
+    # 150 images: Student's quantile widened by sqrt(150 / 149), as a level of the normal distribution.
+    tail = scipy.stats.norm.cdf(-math.sqrt(150 / 149) * scipy.stats.t.ppf(0.975, 149))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    assert found.low == pytest.approx(low, abs=0.0071)
+    assert found.high == pytest.approx(high, abs=0.0071)
+    assert (found.n, found.mean) == (150, pytest.approx(differences.mean()))
+    assert paired_bootstrap(differences) == found
+
+
+def test_models_that_agree_on_every_image_have_no_interval() -> None:
+    assert paired_bootstrap(np.zeros(10)) == Difference(10, 0.0, 0.0, None, None)
+
+
+def test_the_interquartile_mean_by_hand() -> None:
+    assert interquartile_mean(np.array([9.0, 1.0, 2.0, 3.0])) == 2.5
+    assert interquartile_mean(np.array([9.0, 1.0, 2.0])) == 4.0
+    eight = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [100.0]])
+    assert interquartile_mean(eight).tolist() == [3.5]
+
+
+def test_the_band_draws_whole_seeds() -> None:
+    values = np.array([[0.1, 0.5], [0.2, 0.6], [0.3, 0.7], [0.4, 0.8]])
+    low, high = interquartile_band(values)
+    # The second column is the first plus 0.4 in every seed, so every draw moves both alike.
+    assert np.allclose(low[1] - low[0], 0.4)
+    assert np.allclose(high[1] - high[0], 0.4)
+    assert low[0] < interquartile_mean(values)[0] < high[0]
+    rng = np.random.default_rng(1)
+    plain = [scipy.stats.trim_mean(values[rng.integers(0, 4, 4), 0], 0.25) for _ in range(4000)]
+    assert (low[0], high[0]) == (
+        pytest.approx(np.quantile(plain, 0.025), abs=0.03),
+        pytest.approx(np.quantile(plain, 0.975), abs=0.03),
+    )
+
+
+def test_one_seed_has_no_band() -> None:
+    low, high = interquartile_band(np.array([[0.1, 0.5]]))
+    assert np.isnan([low, high]).all()
+
+
+def test_confusion_counts_true_classes_in_rows() -> None:
+    true, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 2])
+    assert confusion_matrix(true, predicted, classes=3).tolist() == [[1, 2, 0], [1, 1, 0], [0, 0, 1]]
+
+
+def test_calibration_by_hand() -> None:
+    probabilities = np.array([[0.95, 0.05], [0.91, 0.09], [0.4, 0.6], [1.0, 0.0]])
+    found = calibration(probabilities, np.array([0, 1, 1, 0]))
+    # Three in the bin above 0.9 (two of them right), one in (0.5, 0.6].
+    assert found.counts == (0, 0, 0, 0, 0, 1, 0, 0, 0, 3)
+    assert found.accuracies[5] == 1.0
+    assert found.accuracies[9] == pytest.approx(2 / 3)
+    assert found.confidences[9] == pytest.approx((0.95 + 0.91 + 1.0) / 3)
+    assert found.confidences[0] is None
+    assert found.error == pytest.approx((1 * 0.4 + 3 * abs(2 / 3 - 2.86 / 3)) / 4)

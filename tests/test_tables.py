@@ -1,0 +1,105 @@
+"""The tables' words: units, verdicts, what is not known, and Markdown that holds together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit, comparison, tables
+from catdog_ray.comparison import Comparison, LeftOut
+from catdog_ray.retrained import Compared
+from catdog_ray.statistics import Difference
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    root = tmp_path_factory.mktemp("tables")
+    studies = [
+        write_invented(root / f"{method}-{seed}", method=method, seed=seed)
+        for method in ("tpe", "random")
+        for seed in (0, 10)
+    ]
+    return comparison.compare([audit.read(folder) for folder in studies])
+
+
+def titled(found: Comparison, start: str) -> tables.Table:
+    return next(table for table in tables.tables(found) if table.title.startswith(start))
+
+
+def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
+    made = tables.tables(found)
+    assert len(made) == 9
+    assert all(len(row) == len(table.columns) for table in made for row in table.rows)
+    assert {table.section for table in made} <= set(tables.SECTIONS)
+
+
+def test_the_briefs_four_figures_stand_beside(found: Comparison) -> None:
+    rows = titled(found, "Accuracy after retraining").rows[-2:]
+    assert [row[:5] for row in rows] == [
+        ("brief: baseline", "200", "1 run", "90.4 %", "91.8 %"),
+        ("brief: tuned", "125", "1 run", "82.4 %", "82.7 %"),
+    ]
+
+
+def test_a_tables_figures_are_the_comparisons(found: Comparison) -> None:
+    method = found.methods[0]
+    assert method.best is not None
+    row = titled(found, "What the searches found").rows[0]
+    assert row[:4] == (
+        "TPE",
+        "2",
+        f"24 ({method.completed} / {method.stopped} / {method.failed})",
+        f"{100 * method.best.mean:.1f} %",
+    )
+    first = found.accuracies[0]
+    row = titled(found, "Accuracy after retraining").rows[0]
+    assert row[:5] == ("TPE", "4", "2 searches", tables.percent(first.train.mean), tables.percent(first.test.mean))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (None, None, "no difference shown"),
+        (-0.1, 0.3, "no difference shown"),
+        (0.05, 0.3, "TPE above random search"),
+    ],
+)
+def test_verdicts(low: float | None, high: float | None, words: str, found: Comparison) -> None:
+    item = Compared("best objective", None, "TPE", "random search", "searches", Difference(6, 0.1, 0.1, low, high))
+    assert tables.verdict(found, item) == words
+
+
+def test_the_worse_method_is_named_second(found: Comparison) -> None:
+    item = Compared("best objective", None, "TPE", "random search", "searches", Difference(6, -0.1, 0.1, -0.2, -0.05))
+    assert tables.verdict(found, item) == "random search above TPE"
+
+
+def test_models_that_differ_are_not_methods_that_differ(found: Comparison) -> None:
+    item = replace(found.images_compared[0], difference=Difference(40, 0.1, 0.1, 0.05, 0.2))
+    assert tables.verdict(found, item) == "these models differ, no difference shown for other seeds"
+
+
+def test_left_out_studies_are_named(found: Comparison) -> None:
+    rest = replace(found, left_out=(LeftOut("torn", "half|written"),))
+    assert titled(rest, "Studies left out").rows == (("torn", "half|written"),)
+    assert "half\\|written" in tables.markdown(rest)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(7, "7"), (46.666, "46.7"), (1234, "1,234"), (5.616e12, "5.62 T"), (2.5e6, "2.5 M")]
+)
+def test_counts(value: float, text: str) -> None:
+    assert tables.count(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(59.4, "59 s"), (600.0, "10.0 min"), (9000.0, "2.5 h")])
+def test_durations(seconds: float, text: str) -> None:
+    assert tables.duration(seconds) == text
+
+
+def test_what_is_not_known_is_a_hyphen() -> None:
+    assert tables.percent(None) == "-"
+    assert tables.percent(0.125) == "12.5 %"
+    assert tables.percent(-0.125, signed=True) == "-12.5 %"

@@ -1,0 +1,90 @@
+"""Figures of single trials: few as lines, thousands as densities, stopped ones marked, gaps where losses end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from make_studies import write_invented
+
+from catdog_ray import audit, comparison, space_figures, trial_figures
+from catdog_ray.comparison import Comparison
+from catdog_ray.figures import Drawing
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    root = tmp_path_factory.mktemp("trial-figures")
+    folders = [write_invented(root / f"{method}-0", method=method) for method in ("tpe", "random")]
+    return comparison.compare([audit.read(folder) for folder in folders])
+
+
+@pytest.fixture(scope="module")
+def drawings(found: Comparison) -> dict[str, Drawing]:
+    return {drawing.name: drawing for drawing in (*trial_figures.draw_trials(found), *space_figures.draw_space(found))}
+
+
+def texts(drawing: Drawing) -> set[str]:
+    return {part.partition("-->")[0].strip() for part in drawing.svg.split("<!--")[1:]}
+
+
+def test_all_figures_are_there(drawings: dict[str, Drawing]) -> None:
+    assert list(drawings) == [
+        "survival",
+        "learning-tpe",
+        "learning-random",
+        "retraining-tpe",
+        "retraining-random",
+        "importance",
+        "slices",
+        "parallel-tpe",
+        "parallel-random",
+    ]
+
+
+def test_every_trial_is_drawn_and_its_end_marked(found: Comparison, drawings: dict[str, Drawing]) -> None:
+    for group, method in zip(found.groups, found.methods, strict=True):
+        said = texts(drawings[f"learning-{group.method}"])
+        assert {f"stopped ({method.stopped})", f"completed ({method.completed})", f"failed ({method.failed})"} <= said
+        lines = re.findall(r'<g id="LineCollection_\d+">(.*?)</g>', drawings[f"learning-{group.method}"].svg, re.S)
+        assert sum(part.count("<path") for part in lines) == method.trials
+
+
+def test_parallel_coordinates_have_every_scored_trial(found: Comparison, drawings: dict[str, Drawing]) -> None:
+    method = found.methods[0]
+    lines = re.findall(r'<g id="LineCollection_\d+">(.*?)</g>', drawings["parallel-tpe"].svg, re.S)
+    assert sum(part.count("<path") for part in lines) == method.trials - method.failed
+    assert {"0.0001", "0.01", "512", "objective"} <= texts(drawings["parallel-tpe"])
+
+
+def test_slices_name_every_hyperparameter(found: Comparison, drawings: dict[str, Drawing]) -> None:
+    assert {name.replace("_", " ") for name in found.groups[0].studies[0].space} <= texts(drawings["slices"])
+
+
+def test_retraining_shows_training_and_validation(drawings: dict[str, Drawing]) -> None:
+    said = texts(drawings["retraining-tpe"])
+    assert {"loss", "accuracy", "TPE, training (n=2)", "TPE, validation (n=2)"} <= said
+
+
+def test_thousands_of_trials_are_a_density_of_bounded_size(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "many", trials=400, milestones=())
+    result = comparison.compare([audit.read(folder)])
+    drawn = {
+        drawing.name: drawing for drawing in (*trial_figures.draw_trials(result), *space_figures.draw_space(result))
+    }
+    for name in ("learning-tpe", "parallel-tpe", "slices"):
+        assert "data:image/png;base64" in drawn[name].svg
+        assert len(drawn[name].svg) < 300_000
+    assert f"stopped ({result.methods[0].stopped:,})" in texts(drawn["learning-tpe"])
+
+
+def test_a_loss_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "gap")
+    rows = [json.loads(line) for line in (folder / "retrain-epochs.jsonl").read_text().splitlines()]
+    rows[3] = {**rows[3], "train_loss": None, "test_loss": None}
+    (folder / "retrain-epochs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = comparison.compare([audit.read(folder)])
+    names = [drawing.name for drawing in trial_figures.draw_trials(result)]
+    assert "retraining-tpe" in names
