@@ -15,6 +15,8 @@ def prepare(*, threads: int) -> str:
     is used again was prepared already.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # XLA's CPU client, and so JAX, sizes its thread pools by this.
+    os.environ["PJRT_NPROC"] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import keras
