@@ -74,10 +74,12 @@ def run_in_world(
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end, or kill the whole world after `timeout` seconds."""
     path = os.environ.get("PATH", "")
+    # A world has its own token; the one of the tests' own Ray would be taken instead.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
     return subprocess.run(
         world_command(command, kept=kept),
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{path}:/usr/sbin:/sbin", **(environment or {})},
+        env={**inherited, "PATH": f"{Path(sys.executable).parent}:{path}:/usr/sbin:/sbin", **(environment or {})},
     )

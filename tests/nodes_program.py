@@ -36,9 +36,9 @@ def settings(work: Path, **more: Any) -> Any:
             "cluster.gpus_per_trial": 0.5,
             "cluster.max_concurrent": 5,
             "cluster.storage_path": str(work / "share"),
-            "search.num_samples": 9,
-            "search.max_epochs": 30,
-            "search.grace_epochs": 30,
+            "search.num_samples": 8,
+            "search.max_epochs": 20,
+            "search.grace_epochs": 20,
             **more,
         }
     )

@@ -36,7 +36,8 @@ def scaling_cluster() -> Any:
                 "cluster_name": "scaling",
                 "max_workers": WORKERS,
                 "provider": {
-                    "type": "fake_multinode",
+                    "type": "external",  # `fake_multinode` has defaults in that missing file
+                    "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
                     "use_node_id_as_ip": True,
                     "disable_node_updaters": True,
                     "disable_launch_config_check": True,

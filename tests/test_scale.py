@@ -35,7 +35,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_trials_run_on_every_node_and_the_late_one_without_the_data_folder(nodes: dict[str, Any]) -> None:
-    assert [row[1:] for row in nodes["trials"]] == [["completed", 30]] * 9
+    assert [row[1:] for row in nodes["trials"]] == [["completed", 20]] * 8
     assert nodes["slots"] == 5
     assert len(nodes["late"]) == 1
     assert set(nodes["most_at_once"]) == {*nodes["nodes"].values(), *nodes["late"]}
