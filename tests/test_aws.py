@@ -25,6 +25,8 @@ from ray.autoscaler.node_launch_exception import NodeLaunchException
 
 from catdog_ray import spot
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 REGION = "us-west-2"
 WORKER_TAGS = {"ray-node-type": "worker", "ray-node-name": "worker", "ray-node-status": "uninitialized"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 from catdog_ray import backend
 name = backend.prepare(threads=1)
@@ -24,6 +26,7 @@ assert backend.prepare(threads=1) == name  # after the first operation, as in a 
 """
 
 
+@pytest.mark.slow
 def test_a_process_keeps_to_its_threads():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -137,6 +137,7 @@ def large_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
+@pytest.mark.slow
 def test_the_largest_pictures_stay_within_the_stated_memory(tmp_path: Path) -> None:
     """Four at once of the largest that are decoded at all, in a process that may take 1.25 GiB beyond its start."""
     (tmp_path / "large.png").write_bytes(large_png(7999))

@@ -188,6 +188,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pets", {**FILES, "validation/dogs/copy.png": FILES["train/cats/0.png"]})
     done = run(root, "--save-figure", tmp_path / "figure.png")

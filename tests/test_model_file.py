@@ -210,6 +210,7 @@ def test_damaged_model_files(change: Callable[[bytes], bytes]) -> None:
         survived("model files, damaged", lambda: model_file.load(path, image_size=16, classes=2))
 
 
+@pytest.mark.slow
 @cases(40)
 @given(change=changes())
 def test_damaged_weights_with_a_right_checksum(change: Callable[[bytes], bytes]) -> None:

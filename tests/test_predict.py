@@ -60,6 +60,7 @@ def as_json(study: Path, *places: Path | str, capsys: pytest.CaptureFixture[str]
     return found
 
 
+@pytest.mark.slow
 def test_the_command_without_ray(study: Path, photos: Path, tmp_path: Path) -> None:
     """With Ray made impossible to import; only the table is on stdout, and nothing of TensorFlow on stderr."""
     done = run(study, photos, "--export", tmp_path / "saved", before="sys.modules['ray'] = None")

@@ -74,11 +74,11 @@ def test_storage_that_the_driver_cannot_write(tmp_path: Path) -> None:
 
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", fake_gpus.install(tmp_path / "bin", 3))
-    assert inspection.gpus() == 3
+    assert inspection.gpus() == ["GPU 0: fake", "GPU 1: fake", "GPU 2: fake"]
     (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: lost'\nexit 9\n")
-    assert inspection.gpus() == 0
+    assert inspection.gpus() == []
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert inspection.gpus() == 0
+    assert inspection.gpus() == []
 
 
 def test_the_digest_is_of_every_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

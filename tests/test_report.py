@@ -150,6 +150,7 @@ LOOKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_page_in_a_browser(look: str, page: Path, chromium: Browser, tmp_path: Path) -> None:
     chromium.complaints.clear()

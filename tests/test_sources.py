@@ -352,6 +352,7 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is(tmp_path: Path, monkeypa
     assert path.stat().st_size < 2**15
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "many.zip", {f"train/cats/{i:06d}.png": b"" for i in range(100_000)})
     started = time.monotonic()

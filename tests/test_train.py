@@ -174,6 +174,7 @@ def test_a_saved_model_predicts_the_same(tmp_path: Path):
     np.testing.assert_allclose(train.predict(loaded, images(9)), train.predict(network, images(9)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_precision_and_compilation_are_as_set():
     """Mixed precision computes in bfloat16 and keeps weights and probabilities in float32; the next fit is its own."""
     mixed = dataclasses.replace(PLAIN, train=dataclasses.replace(CONFIG.train, precision="mixed_bfloat16"))

@@ -58,6 +58,7 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(policy=POLICIES, height=integers(1, 256), width=integers(1, 256), seed=integers(0, 2**32 - 1))
 def test_any_policy_gives_the_generators_own_pixels(policy: dict, height: int, width: int, seed: int):
