@@ -58,6 +58,7 @@ def test_outside_the_main_thread_signals_are_left_alone():
         assert outer.submit(processes.uninterrupted, lambda: 3, on=inner).result() == 3
 
 
+@pytest.mark.slow
 def test_an_orphan_that_ignores_its_end_is_ended():
     with processes.none_left():
         parent = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, check=True)

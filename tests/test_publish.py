@@ -23,6 +23,8 @@ from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import to_json
 from catdog_ray.settings import UserError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "compare_results.py"
 
@@ -61,7 +63,6 @@ def published(studies: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return output, done.stdout
 
 
-@pytest.mark.slow
 def test_the_same_studies_twice_give_the_same_bytes(studies: Path, published: tuple[Path, str], tmp_path: Path) -> None:
     found = sorted(path for path in studies.iterdir() if path.is_dir())[::-1]
     publish.publish(found, tmp_path, skip_bad=False, target=None, data_source=None)
@@ -103,7 +104,6 @@ def test_the_json_has_null_and_no_nan(studies: Path) -> None:
     }
 
 
-@pytest.mark.slow
 def test_an_earlier_comparison_under_results_is_no_study_and_is_replaced(tmp_path: Path) -> None:
     write_invented(tmp_path / "results" / "tpe-0", milestones=())
     old = tmp_path / "results" / "comparison"
@@ -135,7 +135,6 @@ def test_what_cannot_be_compared_is_one_line_and_nothing_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_bad_study_is_named_or_left_out_and_counted(studies: Path, tmp_path: Path) -> None:
     good = write_invented(tmp_path / "good", milestones=())
     bad = shutil.copytree(studies / "tpe-10", tmp_path / "torn")
@@ -154,7 +153,6 @@ def test_a_bad_study_is_named_or_left_out_and_counted(studies: Path, tmp_path: P
         assert "half-written (its last line has no end)" in text
 
 
-@pytest.mark.slow
 def test_studies_that_differ_are_refused(studies: Path, tmp_path: Path) -> None:
     other = write_invented(tmp_path / "other", seed=7, overrides={"data__split_seed": 5})
     found = compare(studies / "tpe-0", other, "--output", tmp_path / "out")
@@ -168,7 +166,6 @@ def test_the_output_must_be_writable(studies: Path, tmp_path: Path) -> None:
         publish.publish([studies / "tpe-0"], tmp_path / "file", skip_bad=False, target=None, data_source=None)
 
 
-@pytest.mark.slow
 def test_pictures_of_mistakes_are_shown_when_the_data_is_at_hand(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "pets.zip", pets(train=12, validation=10, classes=("cats", "dogs")))
     overrides = {"data__cache_dir": str(tmp_path / "cache"), "data__image_size": 16}
@@ -204,7 +201,6 @@ def _settings(archive: Path, overrides: dict[str, object]) -> data.DataSettings:
     return quickstart(data__source=str(archive), **overrides).data
 
 
-@pytest.mark.slow
 def test_two_hundred_studies_take_less_than_30_seconds_and_1_gb(tmp_path: Path) -> None:
     """100 trials each, every one at its full 27 epochs: half a million rows. Time is this process's own CPU time."""
     models = [

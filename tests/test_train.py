@@ -59,6 +59,7 @@ def test_one_row_an_epoch_and_it_learns():
     assert loss == pytest.approx(rows[-1].selection_loss, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others():
     first, again = rows_of(2), rows_of(2)
     np.testing.assert_allclose(scores(first), scores(again), atol=1e-5)
