@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.measure import Row, described, report
 
 from catdog_ray import command, inspection, ledger, provenance
+from catdog_ray.settings import RunFailed, UserError
 
 FOLDER = Path(__file__).parent.parent / "results" / "benchmarks"
 
@@ -29,14 +30,14 @@ def main(arguments: Sequence[str]) -> None:
     """Flags, then every row, then the table and the file."""
     flags = parse(arguments)
     if flags.row:
-        found = report(row := rows()[flags.row], row.measure(flags.quick))
+        found = report(row := rows()[flags.row], row.measure(quick=flags.quick))
         flags.output.write_text(ledger.to_json(found), encoding="utf-8")
         return
     chosen = rows()
     if flags.only:
         chosen = {name: row for name, row in chosen.items() if any(re.fullmatch(only, name) for only in flags.only)}
         if not chosen:
-            raise command.UserError(f"--only: no such row; there are {', '.join(rows())}")
+            raise UserError(f"--only: no such row; there are {', '.join(rows())}")
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
     results = []
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
     print(f"written to {file}")
     if any(row["state"] == "failed" for row in results):
-        raise command.CommandFailed("a row could not be measured")
+        raise RunFailed("a row could not be measured")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.settings import RunFailed
 
 _CHILD = """
 import json, os, resource, sys, threading, time
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/decoding.json"))
     flags = parser.parse_args(arguments)
 
-    from catdog_ray import cluster, ledger, study
+    from catdog_ray import inspection, ledger, provenance
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -77,9 +78,9 @@ def main(arguments: Sequence[str]) -> None:
     facts = {
         "command": f"python scripts/measure_decoding.py --images {flags.images} --size {flags.size}",
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": study.commit(),
-        "versions": study.versions(),
-        "machine": cluster.node_facts(0, 0),
+        "commit": provenance.commit(),
+        "versions": provenance.versions(),
+        "machine": inspection.machine(),
         "photographs": "generated JPEGs of 500 x 375 pixels, quality 85",
         "runs": runs,
     }
@@ -113,7 +114,7 @@ def load(source: Path, cache: Path, size: int, cores: int) -> dict[str, float]:
     arguments = [str(source), str(cache), str(size), str(cores)]
     done = subprocess.run([sys.executable, "-c", _CHILD, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise command.CommandFailed(done.stderr.strip().splitlines()[-1])
+        raise RunFailed(done.stderr.strip().splitlines()[-1])
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -146,7 +147,7 @@ def run_study(root: Path, size: int) -> dict[str, float]:
             peak = max(peak, sum(_proportional_bytes(process) for process in [driver, *driver.children(True)]))
             time.sleep(1)
     if driver.returncode:
-        raise command.CommandFailed((root / "log").read_text().strip().splitlines()[-1])
+        raise RunFailed((root / "log").read_text().strip().splitlines()[-1])
     return {"seconds": time.monotonic() - started, "peak_proportional_bytes": peak}
 
 

@@ -139,11 +139,11 @@ REQUIREMENTS: list[tuple[str, str, str, Rule]] = [
 
 def summary(name: str, words: str, must: str, rule: Rule, per_seed: list[dict[str, float]]) -> dict[str, Any]:
     """Mean over seeds with its interval, and whether it is what it must be."""
-    from catdog_ray import compare
+    from catdog_ray import statistics
 
     means = {key: sum(row[key] for row in per_seed) / len(per_seed) for key in per_seed[0]}
     # A difference of accuracies is no accuracy: its interval is not cut to [0, 1].
-    found = compare.estimate([row[name] for row in per_seed], cut=not name.startswith("gap"))
+    found = statistics.estimate([row[name] for row in per_seed], cut=not name.startswith("gap"))
     return {
         "figure": name,
         "words": words,

@@ -12,8 +12,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.measure import Measurement, Row
 
@@ -76,20 +78,20 @@ def study(at_once: int, *, trials: int) -> dict[str, float]:
         },
     )
     environment.prepare(settings.cluster)
-    from catdog_ray import search
+    from catdog_ray import search, trial
     from catdog_ray.ledger import StudyDirectory
 
     with tempfile.TemporaryDirectory() as folder:
         few = _few_images()
-        usual = search.trial.run_trial
-        search.trial.run_trial = _Bound(curves, folder, settings.search.scoring_window)
-        try:
-            with StudyDirectory(Path(folder) / "study") as directory, cluster.connect(settings.cluster) as running_on:
-                cpu = time.process_time()
-                search.run(directory, settings, few, few, running_on=running_on)
-                cpu = time.process_time() - cpu
-        finally:
-            search.trial.run_trial = usual
+        bound = _Bound(curves, folder, settings.search.scoring_window)
+        with (
+            mock.patch.object(trial, "run_trial", bound),
+            StudyDirectory(Path(folder) / "study") as directory,
+            cluster.connect(settings.cluster) as running_on,
+        ):
+            cpu = time.process_time()
+            search.run(directory, settings, few, few, running_on=running_on)
+            cpu = time.process_time() - cpu
         spans = [tuple(span) for file in Path(folder).glob("*.json") for span in json.loads(file.read_text())]
     return {**efficiency(spans, at_once), "driver_cpu_ms_per_report": 1000 * cpu / len(spans), "reports": len(spans)}
 
@@ -127,7 +129,7 @@ class _Bound:
     """`replay` with what it needs besides a trial's own arguments, as one function that travels by name."""
 
     def __init__(self, curves: list[list[float]], folder: str, window: int) -> None:
-        self._more = {"curves": curves, "folder": folder, "window": window}
+        self._more: dict[str, Any] = {"curves": curves, "folder": folder, "window": window}
         self.__name__ = "replay"
 
     def __call__(self, parameters: Mapping[str, Any], **arguments: Any) -> None:
@@ -162,7 +164,7 @@ ROWS = [
         bound=0.9 if at_once == 32 else None,
         at_least=True,
         needs="ray",
-        measure=lambda quick, at_once=at_once: control(at_once, quick=quick),
+        measure=partial(control, at_once),
     )
     for at_once in (1, 4, 16, 32, 64)
 ]

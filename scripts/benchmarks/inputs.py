@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 from benchmarks.measure import Measurement, Row, in_turn
@@ -81,7 +82,7 @@ def training(size: int, *, quick: bool) -> Measurement:
     return dataclasses.replace(found, details={"image_size": size, "images": count, "epochs_timed": 2, **_place()})
 
 
-def with_setting(size: int, *, quick: bool, **setting: str) -> Measurement:
+def with_setting(size: int, setting: dict[str, Any], *, quick: bool) -> Measurement:
     """Seconds an epoch of `train.fit` with one setting of `train` changed, over the shipped ones."""
     _prepare()
     from catdog_ray import config, train
@@ -166,7 +167,7 @@ ROWS = [
             bound=6.0 if size == 150 else None,
             at_least=True,
             needs="cpu",
-            measure=lambda quick, size=size: augmentation(size, quick=quick),
+            measure=partial(augmentation, size),
         )
         for size in (32, 64, 150)
     ),
@@ -178,7 +179,7 @@ ROWS = [
         bound=1.10,
         at_least=False,
         needs="cpu",
-        measure=lambda quick: training(64, quick=quick),
+        measure=partial(training, 64),
     ),
     *(
         Row(
@@ -189,7 +190,7 @@ ROWS = [
             bound=None,
             at_least=False,
             needs="gpu" if prefix else "cpu",
-            measure=lambda quick, size=size, setting=setting: with_setting(size, quick=quick, **setting),
+            measure=partial(with_setting, size, setting),
         )
         for prefix, size in (("", 64), ("gpu-", 150))
         for name, words, setting in (
@@ -205,7 +206,7 @@ ROWS = [
         bound=6.0,
         at_least=True,
         needs="gpu",
-        measure=lambda quick: augmentation(150, quick=quick),
+        measure=partial(augmentation, 150),
     ),
     Row(
         name="gpu-epoch-150",
@@ -215,6 +216,6 @@ ROWS = [
         bound=1.25,
         at_least=False,
         needs="gpu",
-        measure=lambda quick: training(150, quick=quick),
+        measure=partial(training, 150),
     ),
 ]

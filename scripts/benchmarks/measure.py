@@ -39,7 +39,7 @@ class Row:
     bound: float | None
     at_least: bool
     needs: str
-    measure: Callable[[bool], Measurement]
+    measure: Callable[..., Measurement]
     environment: dict[str, str] = field(default_factory=dict)
 
 

@@ -51,4 +51,5 @@ def _wait_for_all(folder: Path, copies: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]), folder=Path(sys.argv[4]), copies=int(sys.argv[5]))
+    threads, size, images, folder, copies = sys.argv[1:]
+    main(int(threads), int(size), int(images), folder=Path(folder), copies=int(copies))

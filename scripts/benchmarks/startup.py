@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ ROWS = [
         bound=25.0,
         at_least=False,
         needs="ray",
-        measure=lambda quick: startup(quick=quick),
+        measure=startup,
     ),
     *(
         Row(
@@ -142,7 +143,7 @@ ROWS = [
             bound=None,
             at_least=True,
             needs="cpu",
-            measure=lambda quick, size=size: packing(size, quick=quick),
+            measure=partial(packing, size),
         )
         for size in (32, 64)
     ),
@@ -154,6 +155,6 @@ ROWS = [
         bound=None,
         at_least=True,
         needs="gpu",
-        measure=lambda quick: gpu_packing(quick=quick),
+        measure=gpu_packing,
     ),
 ]

@@ -7,6 +7,7 @@ next trial's first training step on the same slot.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import statistics
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.measure import Measurement, Row
 
@@ -66,11 +68,8 @@ def our_trial(parameters: Mapping[str, Any], *, folder: str, **arguments: Any) -
     from catdog_ray import train
 
     noting = type("Noting", (_Noting, train._Reporter), {"folder": folder, "number": number})
-    usual, train._Reporter = train._Reporter, noting
-    try:
+    with mock.patch.object(train, "_Reporter", noting):
         trial.run_trial(parameters, **arguments)
-    finally:
-        train._Reporter = usual
 
 
 class _Noting:
@@ -210,7 +209,7 @@ def run_stock(count: int, folder: Path) -> list[Event]:
         selection=selection.pixels,
         selection_labels=selection.labels,
     )
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         tune.Tuner(
             tune.with_resources(stock_trial, {"cpu": 1}),
@@ -306,7 +305,7 @@ ROWS = [
         bound=0.25,
         at_least=False,
         needs="ray",
-        measure=lambda quick: turnaround(quick=quick),
+        measure=turnaround,
     ),
     Row(
         name="worker-memory",
@@ -316,6 +315,6 @@ ROWS = [
         bound=5.0,
         at_least=False,
         needs="ray",
-        measure=lambda quick: memory(quick=quick),
+        measure=memory,
     ),
 ]
