@@ -75,10 +75,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def rows() -> dict[str, Row]:
-    """All comparisons, by name. The time to a good answer, against the stock tuner, is to get a module beside these."""
-    from benchmarks import control, inputs, startup, turnaround
+    """All comparisons, by name."""
+    from benchmarks import answer, control, inputs, startup, turnaround
 
-    return {row.name: row for module in (inputs, turnaround, startup, control) for row in module.ROWS}
+    return {row.name: row for module in (inputs, turnaround, startup, answer, control) for row in module.ROWS}
 
 
 def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
@@ -125,12 +125,19 @@ def print_table(results: list[dict[str, Any]]) -> None:
         if row["state"] != "measured":
             table.add_row(row["name"], row["words"], "-", "-", row["state"], row["must_be"] or "-", row["command"])
             continue
-        cells = [f"{row[side]['median']:.4g} {row['unit']}" if row[side] else "-" for side in ("ours", "theirs")]
+        cells = [
+            f"{_digits(row[side]['median'], 4)} {row['unit']}" if row[side] else "-" for side in ("ours", "theirs")
+        ]
         ratio = row["ratio"] or row["ours"]
-        text = f"{ratio['median']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g}, {ratio['n']})"
+        median, low, high = (_digits(ratio[name], 3) for name in ("median", "low", "high"))
+        text = f"{median} ({low} to {high}, {ratio['n']})"
         verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[row["holds"]]
         table.add_row(row["name"], row["words"], *cells, text, row["must_be"] or "-", verdict)
     live.make_console().print(table)
+
+
+def _digits(value: float | None, count: int) -> str:
+    return "never" if value is None else f"{value:.{count}g}"
 
 
 if __name__ == "__main__":

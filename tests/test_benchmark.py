@@ -9,9 +9,11 @@ from pathlib import Path
 
 import benchmark
 import pytest
-from benchmarks import control, turnaround
+from benchmarks import answer, control, turnaround
 from benchmarks.measure import Measurement, Row, in_turn, report
 from benchmarks.turnaround import Event
+
+from catdog_ray import ledger
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -47,7 +49,7 @@ def test_a_report_holds_the_ratio_of_pairs_and_whether_it_is_what_it_must_be():
 
 def test_every_row_is_named_once_and_a_gpu_row_says_how_it_is_filled_elsewhere():
     rows = benchmark.rows()
-    assert {row.item for row in rows.values()} == {1, 2, 3, 4, 6, 7, 8}
+    assert {row.item for row in rows.values()} == {1, 2, 3, 4, 5, 6, 7, 8}
     assert all(row.needs in ("cpu", "gpu", "ray") for row in rows.values())
     found = benchmark.run(rows["gpu-epoch-150"], quick=False, has_gpu=False)
     assert found["state"] == "not measured"
@@ -101,3 +103,20 @@ def test_recorded_curves_are_whole_trials():
     assert len(curves) == 16
     assert {len(curve) for curve in curves} == {27}
     assert all(0 <= value <= 1 for curve in curves for value in curve)
+
+
+def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
+    ours = answer.Searched(5.0, ((25.0, 0.6), (15.0, 0.7)), work=100.0, epochs=10, suggestion_s=1.0)
+    stock = answer.Searched(10.0, ((40.0, 0.6), (70.0, 0.7), (110.0, 0.65)), work=400.0, epochs=40, suggestion_s=20.0)
+    assert (ours.holds_at(stock.best), stock.holds_at(stock.best), ours.holds_at(0.71)) == (15.0, 70.0, float("inf"))
+    found = answer.shares([(ours, stock)])
+    # 110 s against 25 s; a quarter of the work, at (100 / 20) against (400 / 80) multiply-adds a second.
+    assert found["whole_search_times_faster"] == pytest.approx(4.4)
+    assert found["factors"] == {"early stopping": 4.0, "parallel trials": 1.0, "start-up and suggestions": 1.1}
+    assert found["reached_by_ours"] == 1
+
+
+def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: Path):
+    found = report(row(0.5, at_least=False), Measurement([float("inf")], [3.0]))
+    assert found["holds"] is False
+    benchmark.print_table([json.loads(ledger.to_json(found))])

@@ -35,8 +35,8 @@ def startup(*, quick: bool) -> Measurement:
             epochs = Path(folder) / name / "epochs.jsonl"
             started = time.perf_counter()
             with subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, text=True) as process:
-                first = _arrival(epochs, 1, process)
-                _arrival(epochs, 4, process)
+                first = arrival(epochs, 1, process)
+                arrival(epochs, 4, process)
                 process.send_signal(signal.SIGINT)
                 process.communicate()
             rows = [json.loads(line) for line in epochs.read_text().splitlines()]
@@ -48,7 +48,7 @@ def startup(*, quick: bool) -> Measurement:
     return Measurement(found, (), details)
 
 
-def _arrival(file: Path, count: int, process: subprocess.Popen[str]) -> float:
+def arrival(file: Path, count: int, process: subprocess.Popen[str]) -> float:
     """When the file holds `count` rows."""
     deadline = time.perf_counter() + _PATIENCE_S
     while time.perf_counter() < deadline and process.poll() is None:
