@@ -241,12 +241,13 @@ def _early_stopping(found: Group) -> list[EarlyStopping]:
         searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
     held = sum(node.get("ray_cpus", 1) for node in found.studies[0].facts["nodes"])
     concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
+    orders = min(REPLAYED_ORDERS, max(20, 10 * REPLAYED_ORDERS // len(searches)))
     effects = [
         simulate.effect(
             {number: _curve(study.courses[number]) for number in numbers},
             settings=_search_settings(study),
             concurrent=concurrent,
-            orders=REPLAYED_ORDERS,
+            orders=orders,
             seed=study.seed,
         )
         for study, numbers in searches
@@ -254,7 +255,7 @@ def _early_stopping(found: Group) -> list[EarlyStopping]:
     return [
         EarlyStopping(
             found.name,
-            REPLAYED_ORDERS,
+            orders,
             concurrent,
             *(
                 estimate([getattr(effect, name) for effect in effects], cut=name != "regret")

@@ -1,17 +1,20 @@
-"""Recorded learning curves replayed through the search's own ASHA in simulated time: what stopping saves and costs.
+"""Learning curves replayed through the rule of early stopping in simulated time: what it saves and what it costs.
 
 Only trials that ran to full length can be replayed, for only of them is known what stopping them would have lost.
 """
 
 from __future__ import annotations
 
+import bisect
+import collections
 import heapq
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from catdog_ray.past import Replayed, asha_scheduler
 from catdog_ray.records import objective
 from catdog_ray.settings import SearchSettings
 
@@ -32,6 +35,41 @@ class Replay:
     best: float
 
 
+class Rungs:
+    """The rungs of Ray's ASHA (one bracket) and its rule, without Ray: a comparison replays hundreds of searches.
+
+    A test holds it to the decisions of the scheduler that searches use.
+    """
+
+    def __init__(self, settings: SearchSettings) -> None:
+        self._quantile = 1 - 1 / settings.reduction_factor
+        self._scores: dict[int, list[float]] = {}
+        rung = settings.grace_epochs
+        while rung < settings.max_epochs:
+            self._scores[rung] = []
+            rung *= settings.reduction_factor
+
+    @property
+    def epochs(self) -> list[int]:
+        """At which a trial may be stopped, ascending."""
+        return list(self._scores)
+
+    def passes(self, epoch: int, score: float) -> bool:
+        """Whether a trial goes on from a rung: not below the quantile of those that were there before it."""
+        earlier = self._scores[epoch]
+        passes = not earlier or score >= _quantile(earlier, self._quantile)
+        bisect.insort(earlier, score)
+        return passes
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between neighbours, as numpy.percentile does it, of values in ascending order."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    step, weight = ordered[min(below + 1, len(ordered) - 1)] - ordered[below], place - below
+    return ordered[below] + step * weight if weight < 0.5 else ordered[below] + step - step * (1 - weight)
+
+
 def replay(curves: Mapping[int, Curve], order: Sequence[int], *, settings: SearchSettings, concurrent: int) -> Replay:
     """Start the trials in `order`, `concurrent` at once, each epoch taking its recorded time.
 
@@ -40,34 +78,43 @@ def replay(curves: Mapping[int, Curve], order: Sequence[int], *, settings: Searc
     short = [number for number in order if len(curves[number].accuracies) < settings.max_epochs]
     if short:
         raise ValueError(f"trials {short} did not run for {settings.max_epochs} epochs")
-    asha = asha_scheduler(settings)
-    waiting = list(order)
-    events: list[tuple[float, int]] = []
+    return _replay({number: _Stages(curves[number], settings) for number in order}, order, settings, concurrent)
+
+
+class _Stages:
+    """A curve at the rungs and at its end, where alone something is decided: what was scored and how long it took."""
+
+    def __init__(self, curve: Curve, settings: SearchSettings) -> None:
+        self.epochs = [*Rungs(settings).epochs, settings.max_epochs]
+        self.scores = [objective(curve.accuracies[:epoch], window=settings.scoring_window) for epoch in self.epochs]
+        bounds = itertools.pairwise([0, *self.epochs])
+        self.seconds = [math.fsum(curve.seconds[first:last]) for first, last in bounds]
+
+
+def _replay(stages: Mapping[int, _Stages], order: Sequence[int], settings: SearchSettings, concurrent: int) -> Replay:
+    rungs = Rungs(settings)
+    waiting = collections.deque(order)
+    running: list[tuple[float, int, int]] = []
     epochs: dict[int, int] = {}
+    best = -math.inf
 
     def start(now: float) -> None:
         if waiting:
-            number = waiting.pop(0)
-            asha.on_trial_add(None, Replayed({"number": number}))
-            epochs[number] = 0
-            heapq.heappush(events, (now + curves[number].seconds[0], number))
+            number = waiting.popleft()
+            heapq.heappush(running, (now + stages[number].seconds[0], number, 0))
 
     for _ in range(concurrent):
         start(0.0)
-    while events:
-        now, number = heapq.heappop(events)
-        epochs[number] += 1
-        epoch = epochs[number]
-        score = objective(curves[number].accuracies[:epoch], window=settings.scoring_window)
-        decision = asha.on_trial_result(None, Replayed({"number": number}), {"epoch": epoch, "objective": score})
-        if decision == asha.STOP:
-            start(now)
+    while running:
+        now, number, stage = heapq.heappop(running)
+        own = stages[number]
+        epoch, score = own.epochs[stage], own.scores[stage]
+        if epoch < settings.max_epochs and rungs.passes(epoch, score):
+            heapq.heappush(running, (now + own.seconds[stage + 1], number, stage + 1))
         else:
-            heapq.heappush(events, (now + curves[number].seconds[epoch], number))
-    scores = [
-        objective(curves[number].accuracies[: epochs[number]], window=settings.scoring_window) for number in order
-    ]
-    return Replay(epochs, max(scores))
+            epochs[number], best = epoch, max(best, score)
+            start(now)
+    return Replay(epochs, best)
 
 
 @dataclass(frozen=True)
@@ -91,10 +138,8 @@ def effect(curves: Mapping[int, Curve], *, settings: SearchSettings, concurrent:
     full = {number: objective(curve.accuracies, window=settings.scoring_window) for number, curve in curves.items()}
     best = max(full, key=lambda number: (full[number], -number))
     rng = np.random.default_rng(seed)
-    found = [
-        replay(curves, rng.permutation(sorted(curves)).tolist(), settings=settings, concurrent=concurrent)
-        for _ in range(orders)
-    ]
+    stages = {number: _Stages(curve, settings) for number, curve in curves.items()}
+    found = [_replay(stages, rng.permutation(sorted(curves)).tolist(), settings, concurrent) for _ in range(orders)]
     whole = len(curves) * settings.max_epochs
     regrets = [full[best] - each.best for each in found]
     return Effect(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 
+import numpy as np
 import pytest
 from small import quick_config
 
+from catdog_ray.past import Replayed, asha_scheduler
+from catdog_ray.records import objective
 from catdog_ray.simulate import Curve, effect, replay
 
 SETTINGS = dataclasses.replace(
@@ -51,3 +55,51 @@ def test_a_trial_that_was_stopped_cannot_be_replayed():
     curves = {0: flat(0.5), 1: Curve((0.5,) * 3, (1.0,) * 3)}
     with pytest.raises(ValueError, match=r"trials \[1\] did not run for 9 epochs"):
         replay(curves, [0, 1], settings=SETTINGS, concurrent=1)
+
+
+def through_ray(curves: dict[int, Curve], order: list[int], settings, *, concurrent: int) -> dict[int, int]:
+    """Epochs of each trial, every single one reported to the scheduler that searches use."""
+    asha = asha_scheduler(settings)
+    waiting, running, epochs = list(order), [], {}
+
+    def start(now: float) -> None:
+        if waiting:
+            number = waiting.pop(0)
+            asha.on_trial_add(None, Replayed({"number": number}))
+            epochs[number] = 0
+            heapq.heappush(running, (now + curves[number].seconds[0], number))
+
+    for _ in range(concurrent):
+        start(0.0)
+    while running:
+        now, number = heapq.heappop(running)
+        epochs[number] += 1
+        epoch = epochs[number]
+        score = objective(curves[number].accuracies[:epoch], window=settings.scoring_window)
+        if asha.on_trial_result(None, Replayed({"number": number}), {"epoch": epoch, "objective": score}) == asha.STOP:
+            start(now)
+        else:
+            heapq.heappush(running, (now + curves[number].seconds[epoch], number))
+    return epochs
+
+
+@pytest.mark.parametrize(
+    "max_epochs, grace, factor", [(27, 1, 3), (27, 3, 3), (9, 1, 2), (10, 4, 3), (8, 8, 4), (30, 2, 4)]
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_it_decides_as_the_scheduler_of_the_searches_does(max_epochs: int, grace: int, factor: int, seed: int):
+    settings = dataclasses.replace(
+        SETTINGS, max_epochs=max_epochs, grace_epochs=grace, reduction_factor=factor, scoring_window=3
+    )
+    rng = np.random.default_rng(seed)
+    # Accuracies of few images, so that many are equal; whole seconds would let ties in time decide.
+    curves = {
+        number: Curve(
+            tuple((rng.integers(0, 41, max_epochs) / 40).tolist()), tuple(rng.uniform(1, 2, max_epochs).tolist())
+        )
+        for number in range(40)
+    }
+    order = rng.permutation(40).tolist()
+    for concurrent in (1, 2, 7):
+        found = replay(curves, order, settings=settings, concurrent=concurrent)
+        assert found.epochs == through_ray(curves, order, settings, concurrent=concurrent)
