@@ -206,7 +206,7 @@ def _trial_workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if "ray::ImplicitFunc" in " ".join(process.cmdline()):  # Tune's name for a function's worker
+            if " ".join(process.cmdline()).startswith("ray::Trial"):
                 found.append(process)
         except psutil.Error:
             continue
