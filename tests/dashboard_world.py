@@ -26,9 +26,9 @@ SETTINGS = {
     "space.dense_units": "{choices: [8, 16]}",
     "baseline.conv_filters": 4,
     "baseline.dense_units": 16,
-    "search.max_epochs": 280,
-    "search.grace_epochs": 280,
-    "train.checkpoint_epochs": 400,
+    "search.max_epochs": 800,
+    "search.grace_epochs": 800,
+    "train.checkpoint_epochs": 1000,
 }
 
 
