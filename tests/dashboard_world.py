@@ -7,6 +7,7 @@ Writes report.json and the screenshots jobs.png and actors.png into WORK_FOLDER.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -58,24 +59,25 @@ def fetch(url: str, token: str | None) -> tuple[int, str]:
 
 def await_metrics(token: str, seconds: float) -> tuple[str, list[str]]:
     """The metrics page of the node once trials are on it, and its lines about them."""
-    ports = {
-        json.loads(service.read_text())[0]["targets"][0]
-        for service in Path("/tmp/ray").glob("prom_metrics_service_discovery.json")
-    }
+    discovery = Path("/tmp/ray/prom_metrics_service_discovery.json")
     deadline = time.monotonic() + seconds
     while True:
-        for target in ports:
+        # The dashboard's own metrics have targets too, and the file is written anew as they come up.
+        services = json.loads(discovery.read_text()) if discovery.exists() else []
+        targets = [target for service in services for target in service["targets"]]
+        for target in targets:
             _, text = fetch(f"http://{target}/metrics", token)
             lines = [line for line in text.splitlines() if "catdog_" in line and not line.startswith("#")]
             if sum("catdog_epoch" in line for line in lines) >= 2:
                 return target, lines
         if time.monotonic() > deadline:
-            return ", ".join(ports), []
+            return ", ".join(targets), []
         time.sleep(1)
 
 
 def look(work: Path, chromium: str, token: str, job: str) -> dict[str, Any]:
     """The pages of jobs, of the job and of actors in a browser, after the token has been typed in as a person does."""
+    from playwright.sync_api import Error as PlaywrightError
     from playwright.sync_api import sync_playwright
 
     found: dict[str, Any] = {}
@@ -83,6 +85,8 @@ def look(work: Path, chromium: str, token: str, job: str) -> dict[str, Any]:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.goto(f"{DASHBOARD}/#/jobs", wait_until="networkidle")
+        with contextlib.suppress(PlaywrightError):
+            page.locator("input[type=password]").wait_for(timeout=20_000)
         found["asked_for_token"] = page.locator("input[type=password]").count()
         page.screenshot(path=work / "token.png")
         if found["asked_for_token"]:
