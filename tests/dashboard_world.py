@@ -27,8 +27,8 @@ SETTINGS = {
     "space.dense_units": "{choices: [8, 16]}",
     "baseline.conv_filters": 4,
     "baseline.dense_units": 16,
-    "search.max_epochs": 800,
-    "search.grace_epochs": 800,
+    "search.max_epochs": 600,
+    "search.grace_epochs": 600,
     "train.checkpoint_epochs": 1000,
 }
 
