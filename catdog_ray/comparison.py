@@ -239,7 +239,8 @@ def _early_stopping(found: Group) -> list[EarlyStopping]:
         if len(lengths) < 3 or min(lengths) < full:
             return []
         searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
-    held = sum(node.get("ray_cpus", 1) for node in found.studies[0].facts["nodes"])
+    # A node that does not say what it has counts as one.
+    held = sum(node.get("ray_cpus") or 1 for node in found.studies[0].facts["nodes"])
     concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
     effects = [
         simulate.effect(
@@ -280,7 +281,7 @@ def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None
     hours = []
     for study, held in zip(found.studies, seconds, strict=True):
         nodes = study.facts["nodes"]
-        if not nodes or not all(isinstance(node.get(fact), (int, float)) for node in nodes):
+        if not nodes or any(node.get(fact) is None for node in nodes):
             return None
         hours.append(held / 3600 * sum(node[fact] for node in nodes))
     return estimate(hours, cut=False)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog_ray.audit import Evidence, Predictions
+from catdog_ray.audit import Evidence
+from catdog_ray.audit_retraining import Predictions
 from catdog_ray.groups import Group
 from catdog_ray.records import RetrainEpochRow, RetrainRow, best_trial
 from catdog_ray.statistics import (

@@ -52,7 +52,7 @@ def replay(curves: Mapping[int, Curve], order: Sequence[int], *, settings: Searc
             epochs[number] = 0
             heapq.heappush(events, (now + curves[number].seconds[0], number))
 
-    for _ in range(concurrent):
+    for _ in range(min(concurrent, len(order))):
         start(0.0)
     while events:
         now, number = heapq.heappop(events)
