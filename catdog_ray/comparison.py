@@ -22,7 +22,13 @@ from catdog_ray.simulate import Curve
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
 
 REPLAYED_ORDERS = 200
-"""Random orders of a search's trials in which early stopping is replayed."""
+"""Random orders of a search's trials in which early stopping is replayed; fewer, but `FEWEST_ORDERS`, where trials in
+all orders would be more than `REPLAYED_TRIALS`."""
+
+FEWEST_ORDERS, REPLAYED_TRIALS = 20, 50_000
+
+REPLAYED_SEARCHES = 12
+"""Of one method at most, at even distances."""
 
 TRAINING_FACTOR = 3
 """Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
@@ -161,7 +167,7 @@ def compare(
             item.name: importance([row for study in item.studies for row in study.trials], first.space)
             for item in found
         },
-        early_stopping=tuple(effect for item in found for effect in _early_stopping(item)),
+        early_stopping=tuple(_early_stopping(found)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
         warnings=tuple(_warnings(found, runs, left_out)),
@@ -230,39 +236,47 @@ def _method(found: Group, reference: float | None) -> Method:
     )
 
 
-def _early_stopping(found: Group) -> list[EarlyStopping]:
-    """Nothing unless every trial of every search that has epochs ran to full length, and each search has three."""
-    searches = []
-    for study in found.studies:
-        full = study.facts["config"]["search"]["max_epochs"]
-        lengths = [row.epochs for row in study.trials if row.status != "failed"]
-        if len(lengths) < 3 or min(lengths) < full:
-            return []
-        searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
+def _early_stopping(found: Sequence[Group]) -> list[EarlyStopping]:
+    """One for each method of which every trial that did not fail ran to full length, three in each search."""
+    chosen = [
+        (item, item.studies[:: -(-len(item.studies) // REPLAYED_SEARCHES)])
+        for item in found
+        if all(map(_is_full, item.studies))
+    ]
+    trials = sum(len(study.trials) for _, searches in chosen for study in searches)
+    orders = min(REPLAYED_ORDERS, max(FEWEST_ORDERS, REPLAYED_TRIALS // max(1, trials)))
+    return [_replayed(item.name, searches, orders=orders) for item, searches in chosen]
+
+
+def _is_full(study: Evidence) -> bool:
+    lengths = [row.epochs for row in study.trials if row.status != "failed"]
+    return len(lengths) >= 3 and min(lengths) >= study.facts["config"]["search"]["max_epochs"]
+
+
+def _replayed(name: str, searches: Sequence[Evidence], *, orders: int) -> EarlyStopping:
+    facts = searches[0].facts
     # A node that does not say what it has counts as one.
-    held = sum(node.get("ray_cpus") or 1 for node in found.studies[0].facts["nodes"])
-    concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
+    held = sum(node.get("ray_cpus") or 1 for node in facts["nodes"])
+    concurrent = max(1, int(held // facts["config"]["cluster"]["cpus_per_trial"]))
     effects = [
         simulate.effect(
-            {number: _curve(study.courses[number]) for number in numbers},
+            {row.trial: _curve(study.courses[row.trial]) for row in study.trials if row.status != "failed"},
             settings=_search_settings(study),
             concurrent=concurrent,
-            orders=REPLAYED_ORDERS,
+            orders=orders,
             seed=study.seed,
         )
-        for study, numbers in searches
+        for study in searches
     ]
-    return [
-        EarlyStopping(
-            found.name,
-            REPLAYED_ORDERS,
-            concurrent,
-            *(
-                estimate([getattr(effect, name) for effect in effects], cut=name != "regret")
-                for name in ("share_of_epochs", "kept_best", "regret", "regret_p95")
-            ),
-        )
-    ]
+    return EarlyStopping(
+        name,
+        orders,
+        concurrent,
+        *(
+            estimate([getattr(effect, field) for effect in effects], cut=field != "regret")
+            for field in ("share_of_epochs", "kept_best", "regret", "regret_p95")
+        ),
+    )
 
 
 def _curve(course: Course) -> Curve:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,6 +41,7 @@ def replay(curves: Mapping[int, Curve], order: Sequence[int], *, settings: Searc
     short = [number for number in order if len(curves[number].accuracies) < settings.max_epochs]
     if short:
         raise ValueError(f"trials {short} did not run for {settings.max_epochs} epochs")
+    scores = {number: _objectives(curves[number].accuracies, settings.scoring_window) for number in order}
     asha = asha_scheduler(settings)
     waiting = list(order)
     events: list[tuple[float, int]] = []
@@ -58,16 +60,19 @@ def replay(curves: Mapping[int, Curve], order: Sequence[int], *, settings: Searc
         now, number = heapq.heappop(events)
         epochs[number] += 1
         epoch = epochs[number]
-        score = objective(curves[number].accuracies[:epoch], window=settings.scoring_window)
+        score = scores[number][epoch - 1]
         decision = asha.on_trial_result(None, Replayed({"number": number}), {"epoch": epoch, "objective": score})
         if decision == asha.STOP:
             start(now)
         else:
             heapq.heappush(events, (now + curves[number].seconds[epoch], number))
-    scores = [
-        objective(curves[number].accuracies[: epochs[number]], window=settings.scoring_window) for number in order
-    ]
-    return Replay(epochs, max(scores))
+    return Replay(epochs, max(scores[number][epochs[number] - 1] for number in order))
+
+
+@lru_cache(maxsize=4096)
+def _objectives(accuracies: tuple[float, ...], window: int) -> tuple[float, ...]:
+    """The objective after each epoch; the same in every order of the trials."""
+    return tuple(objective(accuracies[:epoch], window=window) for epoch in range(1, len(accuracies) + 1))
 
 
 @dataclass(frozen=True)

@@ -194,3 +194,20 @@ def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) 
     text = tables.markdown(found)
     assert "replayed with early stopping" in text
     assert "2 x 200" in text
+
+
+def test_many_searches_of_full_length_are_replayed_in_fewer_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 7 searches every second, in as many orders as the bound on replayed trials leaves."""
+    monkeypatch.setattr(comparison, "REPLAYED_SEARCHES", 4)
+    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 4 * 6 * 31)
+    stock = [
+        audit.read(write_invented(tmp_path / f"s{k}", method=STOCK, seed=k, stopping=False, trials=6, milestones=()))
+        for k in range(7)
+    ]
+    [item] = comparison.compare(stock).early_stopping
+    assert (item.orders, item.share_of_epochs.n) == (31, 4)
+    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 1)
+    [item] = comparison.compare(stock).early_stopping
+    assert item.orders == comparison.FEWEST_ORDERS
