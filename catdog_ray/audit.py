@@ -172,6 +172,13 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     for name, kind, items in (("nodes", dict, facts["nodes"]), ("data.class_names", str, facts["data"]["class_names"])):
         if not all(type(item) is kind for item in items):
             raise RecordError(f"{path}: {name} must hold {kind.__name__} only, got {items!r}")
+    words = [facts[name] for name in ("name", "label", "method")] + [
+        facts["data"]["name"],
+        *facts["data"]["class_names"],
+    ]
+    for text in words:
+        if not text.isprintable():
+            raise RecordError(f"{path}: holds a name that cannot be printed, {text!r}")
     if facts["state"] != "finished":
         raise RecordError(f"{folder}: is half-written (state {facts['state']!r}); go on with it by --resume")
     rule = OBJECTIVE.format(window=facts["config"]["search"]["scoring_window"])

@@ -120,6 +120,8 @@ def read_predictions(
             raise RecordError(f"{path}: {row.file} must have {len(names)} probabilities in 0 to 1, got {values!r}")
         if abs(math.fsum(values) - 1) > 1e-3:
             raise RecordError(f"{path}: the probabilities of {row.file} must add up to 1, got {values!r}")
+        if not row.file.isprintable():
+            raise RecordError(f"{path}: holds a name that cannot be printed, {row.file!r}")
         if row.true_class not in names:
             raise RecordError(f"{path}: {row.file}: true_class must be one of {list(names)}, got {row.true_class!r}")
         groups[row.configuration, row.seed, row.milestone].append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,6 +347,13 @@ def _warnings(
             texts.append(f"{item.name}: {len(lost)} retraining runs were lost and are in no estimate")
         if any(run.predictions is None for each in runs.get(item.name, {}).values() for run in each):
             texts.append(f"{item.name}: predictions are missing; nothing is said of single test images")
+    apart = [
+        f"{first.name} and {second.name}"
+        for first, second in itertools.combinations(found, 2)
+        if not set(first.seeds) & set(second.seeds)
+    ]
+    if apart:
+        texts.append(f"no seed in common, so nothing is paired by it: {'; '.join(apart)}")
     machines = {_machine(study) for item in found for study in item.studies}
     if len(machines) > 1:
         texts.append(f"wall-clock and hours are of {len(machines)} kinds of machine: {'; '.join(sorted(machines))}")
