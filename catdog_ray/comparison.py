@@ -26,9 +26,9 @@ REPLAYED_ORDERS = 200
 """Random orders of a search's trials in which early stopping is replayed; fewer, but `FEWEST_ORDERS`, where trials in
 all orders would be more than `REPLAYED_TRIALS`."""
 
-FEWEST_ORDERS, REPLAYED_TRIALS = 20, 50_000
+FEWEST_ORDERS, REPLAYED_TRIALS = 20, 30_000
 
-REPLAYED_SEARCHES = 12
+REPLAYED_SEARCHES = 10
 """Of one method at most, at even distances."""
 
 TRAINING_FACTOR = 3
