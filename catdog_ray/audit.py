@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from catdog_ray.audit_retraining import Predictions, Run, check_accuracies, check_runs, read_predictions
 from catdog_ray.ledger import RecordError, RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,
     STATUSES,
-    PredictionRow,
     RetrainEpochRow,
     RetrainFailure,
     RetrainRow,
@@ -28,9 +28,6 @@ from catdog_ray.records import (
     objective,
 )
 from catdog_ray.settings import Choice, FloatRange, Range, contains, describe
-
-Run = tuple[str, int, int]
-"""Configuration, seed and milestone."""
 
 _RULE_TOLERANCE = 1e-9
 
@@ -41,15 +38,6 @@ class Course:
 
     accuracies: np.ndarray
     elapsed_s: np.ndarray
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """One retrained model on the test images, ordered by file: true classes (n,), probabilities (n, classes)."""
-
-    files: tuple[str, ...]
-    true: np.ndarray
-    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,6 +82,7 @@ def _read(folder: Path) -> Evidence:
     study = StudyDirectory(folder)
     facts = study.read_study()
     _check_facts(folder, facts)
+    _check_nodes(folder, facts["nodes"])
     space = _space(folder, facts["config"]["space"])
     trials = tuple(sorted(_rows(study.trials), key=lambda row: row.trial))
     wanted = facts["config"]["search"]["num_samples"]
@@ -101,7 +90,7 @@ def _read(folder: Path) -> Evidence:
     # A time budget may end a search before all have begun.
     is_cut = facts["config"]["search"].get("time_budget_s") is not None
     if numbers != list(range(wanted)) and not (
-        is_cut and len(set(numbers)) == len(numbers) and numbers[-1:] < [wanted]
+        is_cut and numbers and len(set(numbers)) == len(numbers) and 0 <= numbers[0] <= numbers[-1] < wanted
     ):
         raise RecordError(
             f"{folder / 'trials.jsonl'}: must hold trials 0 to {wanted - 1} once each (search.num_samples), "
@@ -111,8 +100,10 @@ def _read(folder: Path) -> Evidence:
     _check_trials(folder, facts, space, trials, courses)
     retrain = tuple(_rows(study.retrain))
     retrain_epochs = tuple(_rows(study.retrain_epochs))
-    _check_retraining(folder, retrain, retrain_epochs)
-    predictions = _predictions(folder, facts, retrain, _rows(study.predictions))
+    baseline = {name: facts["config"]["baseline"].get(name) for name in space}
+    check_runs(folder, retrain, retrain_epochs, trials=trials, baseline=baseline)
+    predictions = read_predictions(folder, facts["data"]["class_names"], retrain, _rows(study.predictions))
+    check_accuracies(folder, retrain, retrain_epochs)
     failures = tuple(_rows(study.retrain_failures))
     return Evidence(folder, facts, space, trials, courses, retrain, retrain_epochs, failures, predictions)
 
@@ -138,8 +129,28 @@ _FACTS: Mapping[str, tuple[type, ...]] = {
     "config.search.num_samples": (int,),
     "config.search.max_epochs": (int,),
     "config.search.scoring_window": (int,),
+    "config.search.grace_epochs": (int,),
+    "config.search.reduction_factor": (int,),
+    "config.search.startup_trials": (int,),
+    "config.cluster.cpus_per_trial": (float, int),
 }
 """What a comparison needs of study.json."""
+
+_MOST = 1e7
+"""Of a number in study.json: more is damage."""
+
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "config.seed": (0, 2**63 - 1),
+    "data.train_images": (1, _MOST),
+    "data.selection_images": (1, _MOST),
+    "data.test_images": (1, _MOST),
+    "config.search.num_samples": (1, _MOST),
+    "config.search.max_epochs": (1, _MOST),
+    "config.search.scoring_window": (1, _MOST),
+    "config.search.grace_epochs": (1, _MOST),
+    "config.search.reduction_factor": (2, _MOST),
+    "config.cluster.cpus_per_trial": (1e-3, _MOST),
+}
 
 
 def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -152,14 +163,38 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
             value = value[part]
         if type(value) not in kinds:
             raise RecordError(f"{path}: {name} must be {kinds[0].__name__}, got {value!r}")
+        low, high = _LIMITS.get(name, (-math.inf, math.inf))
+        if name in _LIMITS and not low <= value <= high:
+            raise RecordError(f"{path}: {name} must be at least {low:g} and at most {high:g}, got {value!r}")
+    limit = facts["config"]["search"].get("time_budget_s")
+    if limit is not None and (type(limit) not in (int, float) or not 0 < limit <= _MOST):
+        raise RecordError(f"{path}: config.search.time_budget_s must be seconds or null, got {limit!r}")
     for name, kind, items in (("nodes", dict, facts["nodes"]), ("data.class_names", str, facts["data"]["class_names"])):
         if not all(type(item) is kind for item in items):
             raise RecordError(f"{path}: {name} must hold {kind.__name__} only, got {items!r}")
+    words = [facts[name] for name in ("name", "label", "method")] + [
+        facts["data"]["name"],
+        *facts["data"]["class_names"],
+    ]
+    for text in words:
+        if not text.isprintable():
+            raise RecordError(f"{path}: holds a name that cannot be printed, {text!r}")
     if facts["state"] != "finished":
         raise RecordError(f"{folder}: is half-written (state {facts['state']!r}); go on with it by --resume")
     rule = OBJECTIVE.format(window=facts["config"]["search"]["scoring_window"])
     if facts["objective"] != rule:
         raise RecordError(f"{path}: objective must be the one rule ({rule!r}), got {facts['objective']!r}")
+
+
+def _check_nodes(folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """RecordError for a share of a machine that is no number; one that is not known may be null or missing."""
+    for node in nodes:
+        for name in ("ray_cpus", "ray_gpus"):
+            value = node.get(name)
+            if value is not None and (type(value) not in (int, float) or not 0 <= value <= _MOST):
+                raise RecordError(
+                    f"{folder / 'study.json'}: nodes: {name} must be a number of processors, got {value!r}"
+                )
 
 
 def _space(folder: Path, raw: Mapping[str, Any]) -> dict[str, Range]:
@@ -204,6 +239,13 @@ def _courses(folder: Path, trials: Sequence[TrialRow], rows: Iterable[TrialEpoch
             raise RecordError(f"{path}: trial {row.trial} has epochs and no end in trials.jsonl")
         if row.hyperparameters != known[row.trial].hyperparameters:
             raise RecordError(f"{path}: trial {row.trial} has other hyperparameters than in trials.jsonl")
+        if known[row.trial].multiply_adds not in (None, row.multiply_adds):
+            raise RecordError(f"{path}: trial {row.trial} has other multiply_adds than in trials.jsonl")
+        if not (moments[row.trial] or [0.0])[-1] <= row.elapsed_s <= known[row.trial].elapsed_s:
+            raise RecordError(
+                f"{path}: epoch {row.epoch} of trial {row.trial} came at {row.elapsed_s!r} s, "
+                "before the one before it or after the trial's end"
+            )
         found.append(row.selection_accuracy)
         moments[row.trial].append(row.elapsed_s)
     return {number: Course(np.array(accuracies.get(number, [])), np.array(moments.get(number, []))) for number in known}
@@ -229,6 +271,11 @@ def _check_trials(
             raise RecordError(f"{where}: is {row.status} after {row.epochs} of {search['max_epochs']} epochs")
         if done and (row.multiply_adds is None or row.multiply_adds < 1):
             raise RecordError(f"{where}: multiply_adds must be above 0, got {row.multiply_adds!r}")
+        if row.elapsed_s < 0 or (row.suggestion_seconds or 0) < 0:
+            raise RecordError(
+                f"{where}: elapsed_s and suggestion_seconds must not be negative, "
+                f"got {row.elapsed_s!r} and {row.suggestion_seconds!r}"
+            )
         rule = objective(done, window=search["scoring_window"]) if done else None
         if row.status == "failed" and row.objective is None:
             continue
@@ -244,68 +291,3 @@ def _check_point(where: str, row: TrialRow, space: Mapping[str, Range]) -> None:
     for name, found in space.items():
         if not contains(found, row.hyperparameters[name]):
             raise RecordError(f"{where}: {name} must lie in {describe(found)}, got {row.hyperparameters[name]!r}")
-
-
-def _check_retraining(folder: Path, retrain: Sequence[RetrainRow], epochs: Sequence[RetrainEpochRow]) -> None:
-    seen: set[Run] = set()
-    for row in retrain:
-        run = (row.configuration, row.seed, row.milestone)
-        if run in seen:
-            raise RecordError(f"{folder / 'retrain.jsonl'}: {_words(run)} is there twice")
-        seen.add(run)
-    done: defaultdict[tuple[str, int], int] = defaultdict(int)
-    for epoch in sorted(epochs, key=lambda epoch: (epoch.configuration, epoch.seed, epoch.epoch)):
-        run_of = (epoch.configuration, epoch.seed)
-        done[run_of] += 1
-        if epoch.epoch != done[run_of]:
-            raise RecordError(
-                f"{folder / 'retrain-epochs.jsonl'}: {epoch.configuration}, seed {epoch.seed} "
-                f"has epoch {epoch.epoch} where {done[run_of]} was due"
-            )
-    for configuration, seed, milestone in sorted(seen):
-        if done and done[configuration, seed] < milestone:
-            raise RecordError(
-                f"{folder / 'retrain-epochs.jsonl'}: {_words((configuration, seed, milestone))} "
-                f"has {done[configuration, seed]} epochs"
-            )
-
-
-def _predictions(
-    folder: Path, facts: Mapping[str, Any], retrain: Sequence[RetrainRow], rows: Iterable[PredictionRow]
-) -> dict[Run, Predictions]:
-    """By run; {} where the study keeps none. Where it keeps some, every run must have all its images."""
-    path, names = folder / "predictions.jsonl", list(facts["data"]["class_names"])
-    groups: defaultdict[Run, list[PredictionRow]] = defaultdict(list)
-    for row in rows:
-        values = row.probabilities
-        if len(values) != len(names) or not all(type(v) in (int, float) and 0 <= v <= 1 for v in values):
-            raise RecordError(f"{path}: {row.file} must have {len(names)} probabilities in 0 to 1, got {values!r}")
-        if abs(math.fsum(values) - 1) > 1e-3:
-            raise RecordError(f"{path}: the probabilities of {row.file} must add up to 1, got {values!r}")
-        if row.true_class not in names:
-            raise RecordError(f"{path}: {row.file}: true_class must be one of {names}, got {row.true_class!r}")
-        groups[row.configuration, row.seed, row.milestone].append(row)
-    expected = {(row.configuration, row.seed, row.milestone): row for row in retrain}
-    if groups and set(groups) != set(expected):
-        odd = sorted(set(groups) ^ set(expected))[0]
-        raise RecordError(f"{path}: {_words(odd)} stands in only one of retrain.jsonl and predictions.jsonl")
-    return {run: _one_run(path, names, group, expected[run]) for run, group in groups.items()}
-
-
-def _one_run(path: Path, names: list[str], group: list[PredictionRow], run: RetrainRow) -> Predictions:
-    group = sorted(group, key=lambda row: row.file)
-    files = tuple(row.file for row in group)
-    where = f"{path}: {_words((run.configuration, run.seed, run.milestone))}"
-    if len(set(files)) != run.test_images or len(files) != run.test_images:
-        raise RecordError(f"{where} must have {run.test_images} images once each, got {len(files)} rows")
-    true = np.array([names.index(row.true_class) for row in group])
-    probabilities = np.array([row.probabilities for row in group], np.float64)
-    accuracy = float(np.mean(probabilities.argmax(axis=1) == true))
-    # Predicting and evaluating may round a tie differently, on an image or two.
-    if abs(accuracy - run.test_accuracy) > 2.5 / len(files):
-        raise RecordError(f"{where}: predictions are right for {accuracy:.4f}, test_accuracy is {run.test_accuracy}")
-    return Predictions(files, true, probabilities)
-
-
-def _words(run: Run) -> str:
-    return f"{run[0]}, seed {run[1]}, epoch {run[2]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,13 @@ from catdog_ray.simulate import Curve
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
 
 REPLAYED_ORDERS = 200
-"""Random orders of a search's trials in which early stopping is replayed."""
+"""Random orders of a search's trials in which early stopping is replayed; fewer, but `FEWEST_ORDERS`, where trials in
+all orders would be more than `REPLAYED_TRIALS`."""
+
+FEWEST_ORDERS, REPLAYED_TRIALS = 20, 150_000
+
+REPLAYED_SEARCHES = 10
+"""Of one method at most, at even distances."""
 
 TRAINING_FACTOR = 3
 """Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
@@ -161,7 +168,7 @@ def compare(
             item.name: importance([row for study in item.studies for row in study.trials], first.space)
             for item in found
         },
-        early_stopping=tuple(effect for item in found for effect in _early_stopping(item)),
+        early_stopping=tuple(_early_stopping(found)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
         warnings=tuple(_warnings(found, runs, left_out)),
@@ -230,39 +237,47 @@ def _method(found: Group, reference: float | None) -> Method:
     )
 
 
-def _early_stopping(found: Group) -> list[EarlyStopping]:
-    """Nothing unless every trial of every search that has epochs ran to full length, and each search has three."""
-    searches = []
-    for study in found.studies:
-        full = study.facts["config"]["search"]["max_epochs"]
-        lengths = [row.epochs for row in study.trials if row.status != "failed"]
-        if len(lengths) < 3 or min(lengths) < full:
-            return []
-        searches.append((study, [row.trial for row in study.trials if row.status != "failed"]))
-    held = sum(node.get("ray_cpus", 1) for node in found.studies[0].facts["nodes"])
-    concurrent = max(1, int(held // found.studies[0].facts["config"]["cluster"]["cpus_per_trial"]))
-    orders = min(REPLAYED_ORDERS, max(20, 10 * REPLAYED_ORDERS // len(searches)))
+def _early_stopping(found: Sequence[Group]) -> list[EarlyStopping]:
+    """One for each method of which every trial that did not fail ran to full length, three in each search."""
+    chosen = [
+        (item, item.studies[:: -(-len(item.studies) // REPLAYED_SEARCHES)])
+        for item in found
+        if all(map(_is_full, item.studies))
+    ]
+    trials = sum(len(study.trials) for _, searches in chosen for study in searches)
+    orders = min(REPLAYED_ORDERS, max(FEWEST_ORDERS, REPLAYED_TRIALS // max(1, trials)))
+    return [_replayed(item.name, searches, orders=orders) for item, searches in chosen]
+
+
+def _is_full(study: Evidence) -> bool:
+    lengths = [row.epochs for row in study.trials if row.status != "failed"]
+    return len(lengths) >= 3 and min(lengths) >= study.facts["config"]["search"]["max_epochs"]
+
+
+def _replayed(name: str, searches: Sequence[Evidence], *, orders: int) -> EarlyStopping:
+    facts = searches[0].facts
+    # A node that does not say what it has counts as one.
+    held = sum(node.get("ray_cpus") or 1 for node in facts["nodes"])
+    concurrent = max(1, int(held // facts["config"]["cluster"]["cpus_per_trial"]))
     effects = [
         simulate.effect(
-            {number: _curve(study.courses[number]) for number in numbers},
+            {row.trial: _curve(study.courses[row.trial]) for row in study.trials if row.status != "failed"},
             settings=_search_settings(study),
             concurrent=concurrent,
             orders=orders,
             seed=study.seed,
         )
-        for study, numbers in searches
+        for study in searches
     ]
-    return [
-        EarlyStopping(
-            found.name,
-            orders,
-            concurrent,
-            *(
-                estimate([getattr(effect, name) for effect in effects], cut=name != "regret")
-                for name in ("share_of_epochs", "kept_best", "regret", "regret_p95")
-            ),
-        )
-    ]
+    return EarlyStopping(
+        name,
+        orders,
+        concurrent,
+        *(
+            estimate([getattr(effect, field) for effect in effects], cut=field != "regret")
+            for field in ("share_of_epochs", "kept_best", "regret", "regret_p95")
+        ),
+    )
 
 
 def _curve(course: Course) -> Curve:
@@ -281,7 +296,7 @@ def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None
     hours = []
     for study, held in zip(found.studies, seconds, strict=True):
         nodes = study.facts["nodes"]
-        if not nodes or not all(isinstance(node.get(fact), (int, float)) for node in nodes):
+        if not nodes or any(node.get(fact) is None for node in nodes):
             return None
         hours.append(held / 3600 * sum(node[fact] for node in nodes))
     return estimate(hours, cut=False)
@@ -332,6 +347,13 @@ def _warnings(
             texts.append(f"{item.name}: {len(lost)} retraining runs were lost and are in no estimate")
         if any(run.predictions is None for each in runs.get(item.name, {}).values() for run in each):
             texts.append(f"{item.name}: predictions are missing; nothing is said of single test images")
+    apart = [
+        f"{first.name} and {second.name}"
+        for first, second in itertools.combinations(found, 2)
+        if not set(first.seeds) & set(second.seeds)
+    ]
+    if apart:
+        texts.append(f"no seed in common, so nothing is paired by it: {'; '.join(apart)}")
     machines = {_machine(study) for item in found for study in item.studies}
     if len(machines) > 1:
         texts.append(f"wall-clock and hours are of {len(machines)} kinds of machine: {'; '.join(sorted(machines))}")

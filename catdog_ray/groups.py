@@ -43,6 +43,9 @@ _BUDGET = ("search.num_samples", "search.time_budget_s")
 """What all studies of one method must share. Methods may differ in it: one without early stopping has fewer trials at
 equal epochs, and the step curves compare at equal spending."""
 
+_TAKEN = (*LABELS.values(), "brief's configuration")
+"""What tables call something already."""
+
 _OF_THE_METHOD = ("search.", "cluster.")
 
 
@@ -134,7 +137,7 @@ def _name(
     families: Mapping[tuple[str, tuple[tuple[str, str], ...]], Sequence[Evidence]],
 ) -> str:
     """The method's label, with the settings that tell it from others of the same method."""
-    label = LABELS.get(method, method)
+    label = LABELS.get(method, f"method {method}" if method in _TAKEN else method)
     others = [dict(other) for name, other in families if name == method and other != kind]
     telling = [(key, value) for key, value in kind if any(other.get(key) != value for other in others)]
     return ", ".join([label, *(f"{key.rpartition('.')[2]} {value}" for key, value in telling)])

@@ -12,6 +12,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -260,7 +261,17 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 def _is_null_or(value: Any, kind: Any) -> bool:
     """Numbers that were not finite are null in lists and mappings too."""
+    # Half a million rows are read: what is plainly right is not looked at twice.
+    limits = _LIMITS.get(type(value))
+    if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
+        return True
     return value is None or _has_type(value, kind)
+
+
+@lru_cache
+def _admits(kind: Any, *, is_float: bool) -> bool:
+    """Whether an annotation admits floats (integers), within their limits."""
+    return _has_type(0.0 if is_float else 0, kind)
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:

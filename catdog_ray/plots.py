@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,7 +161,9 @@ def solid(legend: Legend) -> None:
 
 def to_svg(figure: Figure) -> str:
     """The figure as SVG text that follows the reader's light or dark setting; no date, no version, fixed ids."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # Of a sign that no font has, a name shows a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         target = io.StringIO()
         figure.savefig(
             target, format="svg", transparent=True, dpi=160, metadata={"Date": None, "Creator": None, "Format": None,

@@ -19,6 +19,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e5e9; --soft: #a3a7b2; --surface: #15171c; --line: #33363f;
   --raised: #1e2128; --warn: #ffd591; --warn-surface: #33280f; --link: #7db4f0; } }
 * { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0 auto; max-width: 78rem; padding: 1.2rem clamp(0.8rem, 3vw, 2.5rem) 4rem; color: var(--ink);
   background: var(--surface); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: clamp(1.3rem, 4vw, 1.9rem); line-height: 1.25; margin: 0.4rem 0; }

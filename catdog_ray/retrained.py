@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog_ray.audit import Evidence, Predictions
+from catdog_ray.audit import Evidence
+from catdog_ray.audit_retraining import Predictions
 from catdog_ray.groups import Group
 from catdog_ray.records import RetrainEpochRow, RetrainRow, best_trial
 from catdog_ray.statistics import (
@@ -142,7 +143,7 @@ def compare_milestones(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[
     for name, by_milestone in runs.items():
         *earlier, last = sorted(by_milestone)
         for milestone in earlier:
-            unit, pairs = _paired_values(by_milestone[last], by_milestone[milestone], against_baseline=False)
+            unit, pairs = _paired_runs(name, by_milestone[last], by_milestone[milestone])
             if pairs:
                 difference = paired_difference([pair[0] for pair in pairs], [pair[1] for pair in pairs])
                 longer, shorter = f"{name}, {last} epochs", f"{name}, {milestone} epochs"
@@ -277,6 +278,14 @@ def _paired_values(
         if runs and others:
             pairs.append((_mean_accuracy(runs), _mean_accuracy(others)))
     return SEARCHES, pairs
+
+
+def _paired_runs(name: str, a: Sequence[Run], b: Sequence[Run]) -> tuple[str, list[tuple[float, float]]]:
+    """(unit, pairs) of one method at two milestones; the brief's configuration has no searches, only seeds."""
+    if name != BASELINE:
+        return _paired_values(a, b, against_baseline=False)
+    first, second = _by_retraining_seed(a), _by_retraining_seed(b)
+    return SEEDS, [(first[seed], second[seed]) for seed in sorted(first) if seed in second]
 
 
 def _by_retraining_seed(runs: Sequence[Run]) -> dict[int, float]:

@@ -103,7 +103,7 @@ def _replay(stages: Mapping[int, _Stages], order: Sequence[int], settings: Searc
             number = waiting.popleft()
             heapq.heappush(running, (now + stages[number].seconds[0], number, 0))
 
-    for _ in range(concurrent):
+    for _ in range(min(concurrent, len(order))):
         start(0.0)
     while running:
         now, number, stage = heapq.heappop(running)

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from catdog_ray.comparison import Comparison
 from catdog_ray.figures import Colours, Drawing, finish, slug
 from catdog_ray.groups import Group
-from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, new_figure, solid, style
+from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.records import TrialRow
 from catdog_ray.settings import Choice, FloatRange, Range, Value
 from catdog_ray.tables import SPACE, percent
@@ -29,7 +29,7 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
         return
     colours = Colours(found)
     names = list(next(iter(shares.values())))
-    figure = new_figure(height=1.3 + 0.16 * len(names) * (1 + len(shares)))
+    figure = new_figure(height=1.6 + 0.16 * len(names) * (1 + len(shares)))
     axes = figure.subplots()
     height = 0.8 / len(shares)
     for place, (name, each) in enumerate(shares.items()):
@@ -40,7 +40,7 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
     axes.grid(False, axis="y")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("share of the importance")
-    axes.legend(loc="lower right")
+    legend_below(figure, axes)
     yield finish(
         found,
         figure,

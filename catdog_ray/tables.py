@@ -261,16 +261,22 @@ def _early_stopping(found: Comparison) -> Table:
 def _importance(found: Comparison) -> Table:
     names = tuple(found.groups[0].studies[0].space)
     rows = tuple(
-        (name, *(NOT_KNOWN if shares is None else percent(shares[key]) for key in names))
-        for name, shares in found.importance.items()
+        (
+            item.name,
+            f"{item.completed + item.stopped:,}",
+            *(NOT_KNOWN if shares is None else percent(shares[key]) for key in names),
+        )
+        for item in found.methods
+        for shares in [found.importance[item.name]]
     )
     return Table(
         SPACE,
         "Importance of the hyperparameters",
-        ("method", *names),
+        ("method", "trials", *names),
         rows,
-        "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest. Trials stopped "
-        "early count with their objective at that time. A hyphen: too few trials.",
+        "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest; of 24 trials that "
+        "is what two or three happen to have in common. Trials stopped early count with their objective at that time. "
+        "A hyphen: too few trials.",
     )
 
 

@@ -150,8 +150,8 @@ class World:
             if "2.0 CPU" in status or "/2.0" in status:
                 return
             if time.monotonic() > deadline:
-                monitor = self.on_head(file, "tail -n 60 /tmp/ray/session_latest/logs/monitor.*", check=False)
-                raise RuntimeError(f"the workers did not join: {status}\n{monitor}")
+                monitor = self.on_head(file, "tail -n 15 /tmp/ray/session_latest/logs/monitor.*", check=False)
+                raise RuntimeError(f"the workers did not join: {monitor}\n{status}")
             time.sleep(1)
 
     def rays(self) -> dict[str, list[str]]:

@@ -82,7 +82,23 @@ def test_a_study_without_predictions_is_whole_too(folder: Path) -> None:
         ("retrain.jsonl", 1, {"milestone": 4}, r"trial-\d+, seed 0, epoch 4 is there twice"),
         ("retrain.jsonl", 1, {"milestone": 50}, r"trial-\d+, seed 0, epoch 50 has 6 epochs"),
         ("retrain.jsonl", 1, {"test_accuracy": 0.1}, r"predictions are right for 0\.\d+, test_accuracy is 0\.1"),
+        ("trials.jsonl", 2, {"suggestion_seconds": -0.1}, r"trial 2: elapsed_s and suggestion_seconds must not be"),
+        ("trials.jsonl", 2, {"elapsed_s": 0.1}, r"of trial 2 came at .* after the trial's end"),
+        ("trials.jsonl", 2, {"elapsed_s": -5.0}, r"of trial 2 came at .* after the trial's end"),
+        ("epochs.jsonl", 0, {"elapsed_s": -1.0}, r"epoch 1 of trial 0 came at -1\.0 s, before the one before it"),
+        ("epochs.jsonl", 3, {"elapsed_s": 1e9}, r"of trial \d came at 1000000000\.0 s"),
+        ("epochs.jsonl", 3, {"multiply_adds": 7}, r"trial \d has other multiply_adds than in trials\.jsonl"),
         ("retrain-epochs.jsonl", 2, {"epoch": 2}, r"has epoch 2 where 3 was due"),
+        ("retrain-epochs.jsonl", 3, {"test_accuracy": 0.1}, r"test_accuracy is 0\.\d+, retrain-epochs\.jsonl has 0\.1"),
+        ("retrain.jsonl", 1, {"hyperparameters": {}}, r"epoch 6: has other hyperparameters than trial \d+: {}"),
+        ("retrain.jsonl", -1, {"hyperparameters": {}}, r"baseline, .* other hyperparameters than config\.baseline"),
+        ("retrain.jsonl", 1, {"trial": None}, r"must be of the trial it names, got trial None"),
+        ("retrain.jsonl", 1, {"trial": 99}, r"is of trial 99, which is not in trials\.jsonl"),
+        ("retrain.jsonl", 1, {"selection_objective": None}, r"selection_objective must be that of trial \d+ \(0"),
+        ("retrain.jsonl", -1, {"selection_objective": 0.9}, r"must be that of config\.baseline \(None\), got 0\.9"),
+        ("retrain.jsonl", 1, {"test_images": 0}, r"test_images must be at least 1, got 0"),
+        ("predictions.jsonl", 5, {"file": "a\u202e"}, r"holds a name that cannot be printed"),
+        ("predictions.jsonl", 5, {"file": "0"}, r"is about other test images than baseline, seed 0, epoch 4"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, None]}, r"must have 2 probabilities in 0 to 1"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, 0.2]}, r"must add up to 1"),
         ("predictions.jsonl", 5, {"true_class": "bears"}, r"true_class must be one of \['cats', 'dogs'\], got 'bears'"),
@@ -147,12 +163,45 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
         (lambda facts: facts.update(nodes=["head"]), r"nodes must hold dict only, got \['head'\]"),
         (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names cannot be .\[1, 2\]"),
         (lambda facts: facts["config"]["space"].update(conv_kernel=3), r"config\.space\.conv_kernel is no range: 3"),
+        (
+            lambda facts: facts.update(nodes=[{"ray_cpus": "2"}]),
+            r"nodes: ray_cpus must be a number of processors, got .2",
+        ),
+        (
+            lambda facts: facts.update(nodes=[{"ray_gpus": -1}]),
+            r"nodes: ray_gpus must be a number of processors, got -1",
+        ),
+        (
+            lambda facts: facts["data"].update(train_images=0),
+            r"data\.train_images must be at least 1 and at most 1e.07, got 0",
+        ),
+        (lambda facts: facts.update(name="a\x1b[31m"), r"holds a name that cannot be printed, .a.x1b"),
+        (lambda facts: facts["config"].update(seed=-1), r"config\.seed must be at least 0 and at most .*, got -1"),
+        (lambda facts: facts["config"]["search"].pop("startup_trials"), r"config\.search\.startup_trials is missing"),
+        (lambda facts: facts["config"]["search"].update(reduction_factor=1), r"reduction_factor must be at least 2"),
+        (lambda facts: facts["config"]["cluster"].update(cpus_per_trial=0), r"cpus_per_trial must be at least 0\.001"),
+        (lambda facts: facts["config"]["search"].update(time_budget_s="1 h"), r"time_budget_s must be seconds or null"),
         (lambda facts: facts.update(data=None), r"study\.json: data cannot be .None"),
     ],
 )
 def test_facts_of_a_wrong_shape_are_named(change: Callable[[Row], Any], message: str, folder: Path) -> None:
     change_facts(folder, change)
     with pytest.raises(RecordError, match=message):
+        audit.read(folder)
+
+
+def test_a_search_that_ended_before_its_first_trial_is_no_search(folder: Path) -> None:
+    change_facts(folder, lambda facts: facts["config"]["search"].update(time_budget_s=5.0))
+    assert len(audit.read(folder).trials) == 8
+    for name in ("trials", "epochs", "retrain", "retrain-epochs", "predictions"):
+        (folder / f"{name}.jsonl").write_text("")
+    with pytest.raises(RecordError, match=r"must hold trials 0 to 7 once each .*, got 0 rows of 0 trials"):
+        audit.read(folder)
+
+
+def test_retraining_without_its_epochs_is_half_written(folder: Path) -> None:
+    (folder / "retrain-epochs.jsonl").unlink()
+    with pytest.raises(RecordError, match=r"retrain-epochs\.jsonl: .* epoch 4 has 0 epochs"):
         audit.read(folder)
 
 

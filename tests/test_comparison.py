@@ -106,6 +106,16 @@ def test_few_seeds_are_warned_of(invented: Comparison, tmp_path: Path) -> None:
     assert comparison.compare([audit.read(folder) for folder in folders]).warnings == ()
 
 
+def test_methods_without_a_seed_in_common_are_warned_of(tmp_path: Path) -> None:
+    studies = [audit.read(write_invented(tmp_path / f"a{seed}", seed=seed)) for seed in (1, 2)]
+    other = audit.read(write_invented(tmp_path / "b", method="random", seed=3))
+    found = comparison.compare([*studies, other])
+    assert not found.searches_compared
+    assert "no seed in common, so nothing is paired by it: TPE and random search" in found.warnings
+    shared = audit.read(write_invented(tmp_path / "c", method="random", seed=2))
+    assert not any("in common" in text for text in comparison.compare([*studies, other, shared]).warnings)
+
+
 def test_other_machines_are_warned_of(tmp_path: Path) -> None:
     nodes = [{"cpu_model": "another", "ray_cpus": 8.0, "ray_gpus": 1.0}]
     folders = [
@@ -194,3 +204,20 @@ def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) 
     text = tables.markdown(found)
     assert "replayed with early stopping" in text
     assert "2 x 200" in text
+
+
+def test_many_searches_of_full_length_are_replayed_in_fewer_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 7 searches every second, in as many orders as the bound on replayed trials leaves."""
+    monkeypatch.setattr(comparison, "REPLAYED_SEARCHES", 4)
+    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 4 * 6 * 31)
+    stock = [
+        audit.read(write_invented(tmp_path / f"s{k}", method=STOCK, seed=k, stopping=False, trials=6, milestones=()))
+        for k in range(7)
+    ]
+    [item] = comparison.compare(stock).early_stopping
+    assert (item.orders, item.share_of_epochs.n) == (31, 4)
+    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 1)
+    [item] = comparison.compare(stock).early_stopping
+    assert item.orders == comparison.FEWEST_ORDERS

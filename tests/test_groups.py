@@ -88,6 +88,16 @@ def test_one_seed_twice_is_not_two_searches(tmp_path: Path) -> None:
         groups.group([invented(tmp_path / "a"), invented(tmp_path / "b")])
 
 
+def test_a_method_that_is_called_like_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    studies = [
+        invented(tmp_path / str(number), facts={"method": method})
+        for number, method in enumerate(["tpe", "TPE", "brief's configuration", "hyperband"])
+    ]
+    assert {item.name for item in groups.group(studies)} == {
+        "TPE", "method TPE", "method brief's configuration", "hyperband"
+    }  # fmt: skip
+
+
 def test_no_study_is_no_comparison() -> None:
     with pytest.raises(ComparisonError, match="no study to compare"):
         groups.group([])

@@ -100,6 +100,7 @@ HOUSE = {
     "simulate": Room(8, "numpy"),
     "statistics": Room(5, "numpy scipy"),
     "curves": Room(6, "numpy scipy"),
+    "audit_retraining": Room(5, "numpy"),
     "audit": Room(6, "numpy"),
     "groups": Room(7),
     "importance": Room(7, "optuna"),

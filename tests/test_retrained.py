@@ -102,6 +102,13 @@ def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
     later, earlier = accuracy(several, "TPE", 6), accuracy(several, "TPE", 4)
     assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
     assert pair.difference.mean == pytest.approx(np.mean([np.mean(later[s]) - np.mean(earlier[s]) for s in later]))
+    # The brief's configuration was searched by nobody: its runs count, each retraining seed once.
+    pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[-1]
+    rows = {(row.seed, row.milestone): row.test_accuracy for item in several for study in item.studies
+            for row in study.retrain if row.configuration == "baseline"}  # fmt: skip
+    seeds = sorted({seed for seed, _ in rows})
+    assert (pair.first, pair.unit, pair.difference.n) == ("brief's configuration, 6 epochs", SEEDS, len(seeds))
+    assert pair.difference == paired_difference([rows[s, 6] for s in seeds], [rows[s, 4] for s in seeds])
 
 
 def test_images_are_paired_by_the_share_of_models_that_are_right(tmp_path: Path) -> None:

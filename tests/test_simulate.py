@@ -30,6 +30,13 @@ def test_one_at_a_time_the_later_and_worse_are_stopped_at_the_first_rung():
     assert found.best == 0.95
 
 
+def test_room_for_more_trials_than_there_are_changes_nothing():
+    curves = {number: flat(0.5 + number / 10) for number in range(4)}
+    assert replay(curves, [0, 1, 2, 3], settings=SETTINGS, concurrent=10**30) == replay(
+        curves, [0, 1, 2, 3], settings=SETTINGS, concurrent=4
+    )
+
+
 def test_time_decides_who_reports_first():
     """Two at once: the slow first trial meets the rung after the fast and better one, and is stopped there."""
     curves = {0: flat(0.5, seconds=10.0), 1: flat(0.9, seconds=1.0)}
