@@ -301,8 +301,10 @@ def _check_names(config: Config) -> None:
         ("data.cache_dir", config.data.cache_dir),
         ("cluster.address", config.cluster.address),
     ):
-        if not text or "\0" in text or not text.isprintable():
+        if not text:
             raise ConfigError(f"{where} must not be empty, got {text!r}")
+        if not text.isprintable():
+            raise ConfigError(f"{where} must hold nothing that cannot be printed, got {text!r}")
 
 
 def _check_published(published: Mapping[str, Archive]) -> None:

@@ -55,7 +55,7 @@ def test_a_config_error_is_the_users_to_cure() -> None:
         ("data.max_bad_share", 1.5, "data.max_bad_share must lie between 0 and 1, got 1.5"),
         ("data.max_bad_share", -0.1, "data.max_bad_share must lie between 0 and 1, got -0.1"),
         ("data.source", "", "data.source must not be empty, got ''"),
-        ("data.source", "a\0b", "data.source must not be empty, got 'a\\x00b'"),
+        ("data.source", "a\0b", "data.source must hold nothing that cannot be printed, got 'a\\x00b'"),
         ("label", "", "label must not be empty, got ''"),
         ("output", "", "output must not be empty, got ''"),
         ("augment.rotation_range", 181, "augment.rotation_range must lie between 0 and 180, got 181.0"),
