@@ -85,6 +85,8 @@ def classify(folder: Path, places: Sequence[str], *, as_json: bool, export_to: P
         print(to_json(trained, found, result, seconds))
     else:
         print_table(console, trained, found, result, seconds)
+    if not found:
+        raise NothingClassified(f"there is no picture in {', '.join(map(printable, places))}")
     if all(item.error for item in found):
         first = next((f": {item.file}: {item.error}" for item in found), "")
         raise NothingClassified(f"none of {len(found)} picture(s) could be read{first}")
