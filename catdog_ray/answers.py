@@ -20,7 +20,7 @@ from catdog_ray.ledger import RecordError, StudyDirectory
 from catdog_ray.live import make_console, percent
 from catdog_ray.pictures import find
 from catdog_ray.scores import Score, score
-from catdog_ray.settings import ConfigError, UserError, printable
+from catdog_ray.settings import LARGEST_IMAGE_SIZE, ConfigError, UserError, printable
 
 if TYPE_CHECKING:
     import keras
@@ -85,6 +85,8 @@ def classify(folder: Path, places: Sequence[str], *, as_json: bool, export_to: P
         print(to_json(trained, found, result, seconds))
     else:
         print_table(console, trained, found, result, seconds)
+    if not found:
+        raise NothingClassified(f"there is no picture in {', '.join(map(printable, places))}")
     if all(item.error for item in found):
         first = next((f": {item.file}: {item.error}" for item in found), "")
         raise NothingClassified(f"none of {len(found)} picture(s) could be read{first}")
@@ -100,7 +102,7 @@ def read_trained(folder: Path) -> Trained:
         is_drawn = bool(facts["data"]["drawn"])
     except (KeyError, TypeError):
         raise RecordError(f"{folder / 'study.json'}: does not tell the class names and the image size") from None
-    if len(names) < 2 or type(size) is not int or not 8 <= size <= 4096:
+    if len(names) < 2 or type(size) is not int or not 8 <= size <= LARGEST_IMAGE_SIZE:
         raise RecordError(f"{folder / 'study.json'}: its class names {names!r} or image size {size!r} cannot be")
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))

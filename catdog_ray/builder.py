@@ -34,7 +34,7 @@ def resolve(builder: str) -> Callable[..., Any]:
     """The function itself. Raises ConfigError in one line."""
     try:
         function = pkgutil.resolve_name(builder)
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise ConfigError(f"--model {builder}: cannot be imported ({type(error).__name__}: {error})") from error
     if not callable(function):
         raise ConfigError(f"--model {builder}: is no function but a {type(function).__name__}")

@@ -62,6 +62,8 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         code = _say(f"failed: {error}", FAILED)
     except Interrupted as error:
         code = _say(f"interrupted: {error}", INTERRUPTED)
+    except MemoryError:
+        code = _say("failed: there is not enough memory; take fewer or smaller pictures, or a smaller network", FAILED)
     except KeyboardInterrupt:
         code = _say("interrupted", INTERRUPTED)
     except BrokenPipeError:

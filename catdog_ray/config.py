@@ -285,14 +285,16 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _with_point(text: str) -> str:
+    """As YAML 1.1 reads it: a point in the mantissa, a sign in the exponent."""
     mantissa, mark, exponent = text.lower().partition("e")
+    if mark and exponent[0] not in "+-":
+        exponent = f"+{exponent}"
     return f"{mantissa if '.' in mantissa else mantissa + '.0'}{mark}{exponent}"
 
 

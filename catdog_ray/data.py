@@ -166,7 +166,14 @@ def _archive(settings: DataSettings, archive: Archive, on_download: Progress | N
     """An archive by URL, from the cache where it was downloaded before."""
     folder = cache.folder_of(settings.cache_dir, "downloads")
     path = download.fetch(archive, folder, on_progress=on_download)
-    return _Files(download.file_name(archive.url), ZipReader(path), settings)
+    try:
+        reader = ZipReader(path)
+    except DataError as error:
+        # A page that asks to log in, or half an archive of unknown length: kept, it would be found here for ever.
+        path.unlink(missing_ok=True)
+        what = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"--data: what came from {download.without_secrets(archive.url)} is not kept: {what}") from None
+    return _Files(download.file_name(archive.url), reader, settings)
 
 
 class _Drawn:

@@ -56,9 +56,10 @@ def fetch(archive: Archive, folder: Path, *, on_progress: Progress | None = None
     A sha256 may also stand in the address (`https://host/pets.zip#sha256=...`). What was received of an interrupted
     download is kept and asked for no second time. Raises DataError in one line.
     """
+    _require_address(archive.url)
     url, _, fragment = archive.url.partition("#")
     sha256 = archive.sha256 or _digest_of(fragment, archive.url)
-    shown = _without_secrets(url)
+    shown = without_secrets(url)
     place = folder / hashlib.sha256(repr((url, sha256)).encode()).hexdigest()[:16]
     path = place / file_name(url)
     if path.is_file():
@@ -71,6 +72,16 @@ def fetch(archive: Archive, folder: Path, *, on_progress: Progress | None = None
     except OSError as error:
         raise DataError(f"data.cache_dir: {place} cannot be written ({error.strerror or error}); set another") from None
     return path
+
+
+def _require_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise DataError(f"--data: {without_secrets(url)} is no address, expected https://host/name.zip; {_OFFLINE}")
 
 
 @contextmanager
@@ -113,7 +124,7 @@ def _receive(url: str, partial: Path, wanted: Archive, on_progress: Progress | N
             if answer.status_code == 416:
                 partial.unlink(missing_ok=True)
                 raise _Failure("the server has no more bytes than are here, and they are not the archive")
-            if answer.status_code >= 400:
+            if answer.status_code not in (200, 206):
                 is_final = answer.status_code < 500 and answer.status_code not in (408, 425, 429)
                 raise _Failure(f"the server says {answer.status_code} {answer.reason}", is_final=is_final)
             start = _start(answer, here)
@@ -122,6 +133,8 @@ def _receive(url: str, partial: Path, wanted: Archive, on_progress: Progress | N
             _write(answer, partial, start, total, wanted=wanted, on_progress=on_progress)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _Failure(_words(error)) from error
+    except ValueError as error:  # of redirections to what is no address
+        raise _Failure("the server's answer makes no sense") from error
 
 
 def _start(answer: requests.Response, here: int) -> int:
@@ -136,7 +149,7 @@ def _start(answer: requests.Response, here: int) -> int:
 
 def _total(answer: requests.Response, start: int) -> int:
     length = answer.headers.get("Content-Length", "")
-    return start + int(length) if length.isdigit() else 0
+    return start + int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
 
 def _require_size(total: int, wanted: Archive) -> None:
@@ -204,11 +217,11 @@ def _digest_of(fragment: str, url: str) -> str | None:
         return None
     digest = fragment.removeprefix("sha256=").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise DataError(f"--data: the sha256 in {_without_secrets(url)} must be 64 digits 0-9 and a-f, got {digest!r}")
+        raise DataError(f"--data: the sha256 in {without_secrets(url)} must be 64 digits 0-9 and a-f, got {digest!r}")
     return digest
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The address without user, password, query and fragment, fit for a message."""
     try:
         parts = urlsplit(url)
@@ -230,4 +243,8 @@ def _words(error: BaseException) -> str:
         return "the connection broke"
     if isinstance(error, requests.ConnectionError):
         return "no connection; is there a network?"
-    return f"{type(error).__name__}"
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+        return "that is no address of a server"
+    if isinstance(error, requests.TooManyRedirects):
+        return "the server sends from one address to the next without end"
+    return "the server's answer makes no sense"

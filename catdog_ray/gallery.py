@@ -28,6 +28,8 @@ def require_writable(path: Path) -> None:
         raise FigureError(f"--save-figure: {path} must end with one of {', '.join('.' + e for e in endings)}")
     if not path.parent.is_dir():
         raise FigureError(f"--save-figure: there is no folder {path.parent}")
+    if path.is_dir():
+        raise FigureError(f"--save-figure: {path} is a folder; name a file")
 
 
 def augmentations(settings: AugmentSettings) -> dict[str, AugmentSettings]:

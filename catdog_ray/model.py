@@ -64,7 +64,7 @@ def _own(
     function = builder.resolve(name)
     try:
         model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
     _require_trainable(name, model, image_size=image_size, classes=classes)
     if not model.compiled:
@@ -79,14 +79,21 @@ def _own(
 
 
 def _require_trainable(name: str, model: Any, *, image_size: int, classes: int) -> None:
-    if not isinstance(model, keras.Model) or not hasattr(model, "output_shape"):
+    if not isinstance(model, keras.Model):
         raise BuilderError(f"{name} must return a keras.Sequential or functional model, got {type(model).__name__}")
+    if not hasattr(model, "output_shape"):
+        raise BuilderError(
+            f"{name} must return a keras.Sequential or functional model that begins with keras.Input(input_shape), "
+            f"got a {type(model).__name__} without shapes"
+        )
     expected = (None, image_size, image_size, 3), (None, classes)
     if (model.input_shape, model.output_shape) != expected:
         raise BuilderError(
             f"{name} must return a model from {expected[0]} to {expected[1]}, "
             f"got {model.input_shape} to {model.output_shape}"
         )
+    if not model.trainable_variables:
+        raise BuilderError(f"{name} must return a model that can learn, got one without trainable weights")
 
 
 def _create_variables(model: keras.Model, classes: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import itertools
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,8 +43,43 @@ def find(places: Sequence[str], class_names: Collection[str]) -> Iterator[Pictur
 
 def _expanded(place: str) -> list[str]:
     if glob.has_magic(place) and not _exists(place):
-        return sorted(glob.glob(place, recursive=True)) or [place]  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return _each_once(sorted(_matches(place))) or [place]
     return [place]
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What `glob.glob` finds, but `**` stands for the folders that `FolderReader` knows.
+
+    It follows a link to a folder above no second time; two such links would keep `glob` busy for ever.
+    """
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.glob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return
+    at = parts.index("**")
+    rest = "/".join(itertools.dropwhile("**".__eq__, parts[at:]))
+    # An absolute pattern begins with an empty part, one below the working folder with none.
+    above = "/".join(parts[:at]) or ("/" if at else ".")
+    for top in filter(os.path.isdir, glob.glob(above)):  # noqa: PTH207
+        if not rest:
+            yield top  # a folder is searched whole
+            continue
+        below = (name for name in FolderReader(Path(top)).names() if name.endswith("/"))
+        for folder in itertools.chain([""], below):
+            start = glob.escape(os.path.join(top, folder)).removeprefix("./")  # noqa: PTH118 - Path drops a slash
+            yield from _matches(start + ("" if not start or start.endswith("/") else "/") + rest)
+
+
+def _each_once(places: Sequence[str]) -> list[str]:
+    """Without what lies in a folder that is named too, or is the same by another name: it would count twice."""
+    real = [os.path.realpath(place) for place in places]
+    folders = {path for path in real if os.path.isdir(path)}  # noqa: PTH112 - of any name
+    found = {
+        path: place
+        for path, place in zip(reversed(real), reversed(places), strict=True)
+        if folders.isdisjoint(map(str, PurePosixPath(path).parents))
+    }
+    return sorted(found.values())
 
 
 def _exists(place: str) -> bool:

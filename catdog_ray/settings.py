@@ -46,6 +46,13 @@ class DataError(UserError):
     """The data set is missing, unreadable or of the wrong layout."""
 
 
+LARGEST_IMAGE_SIZE = 4096
+"""Pixels per side after decoding."""
+
+_LARGEST_DRAWN_BYTES = 8 * 2**30
+"""Drawn pictures are drawn in memory, all at once."""
+
+
 @dataclass(frozen=True)
 class FloatRange:
     """A continuous hyperparameter in [low, high], searched on a linear or a logarithmic scale."""
@@ -235,6 +242,14 @@ def check(config: Config) -> None:
     _at_least("data.drawn_seed", data.drawn_seed, 0)
     _at_least("data.drawn_train", data.drawn_train, 20)
     _at_least("data.drawn_test", data.drawn_test, 10)
+    if data.image_size > LARGEST_IMAGE_SIZE:
+        raise ConfigError(f"data.image_size must be at most {LARGEST_IMAGE_SIZE}, got {data.image_size!r}")
+    drawn_bytes = 3 * (data.drawn_train + data.drawn_test) * data.image_size**2
+    if drawn_bytes > _LARGEST_DRAWN_BYTES:
+        raise ConfigError(
+            f"data.drawn_train and data.drawn_test of {data.image_size} pixels would take {drawn_bytes:,} bytes, "
+            f"more than {_LARGEST_DRAWN_BYTES:,}; draw fewer or smaller ones"
+        )
     _between("data.selection_share", data.selection_share, 0.01, 0.9)
     _between("data.test_share", data.test_share, 0.01, 0.9)
     _check_published(data.published)
@@ -301,8 +316,10 @@ def _check_names(config: Config) -> None:
         ("data.cache_dir", config.data.cache_dir),
         ("cluster.address", config.cluster.address),
     ):
-        if not text or "\0" in text or not text.isprintable():
+        if not text:
             raise ConfigError(f"{where} must not be empty, got {text!r}")
+        if not text.isprintable():
+            raise ConfigError(f"{where} must hold nothing that cannot be printed, got {text!r}")
 
 
 def _check_published(published: Mapping[str, Archive]) -> None:

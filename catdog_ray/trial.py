@@ -116,6 +116,11 @@ def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image
     try:
         network = model.build(HyperParameters.of(point), model_settings, image_size=image_size, classes=classes)
         train.evaluate(network, blank)
+        rows = train.predict(network, blank)
+        if not np.allclose(rows.sum(axis=1), 1, atol=0.02) or rows.min() < 0:
+            return (
+                f"its model must put out probabilities, such as after a softmax; got {rows[0].tolist()} for a picture"
+            )
         network.optimizer.build(network.trainable_variables)
     except KeyError as error:
         return f"its compiled model must report {error}; compile it with metrics=['accuracy'], or return it uncompiled"

@@ -68,6 +68,31 @@ def unknown_name(hyperparameters: Any, input_shape: Any, classes: int) -> keras.
     return uncompiled(hyperparameters["units"], input_shape, classes)
 
 
+def without_softmax(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    bias = keras.initializers.Constant(2.0)
+    layers = [keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(classes, bias_initializer=bias)]
+    return keras.Sequential(layers)
+
+
+def no_numbers(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    hidden = keras.layers.Rescaling(float("nan"))
+    return keras.Sequential([keras.Input(input_shape), hidden, *uncompiled({}, input_shape, classes).layers])
+
+
+def frozen(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    network = uncompiled(hyperparameters, input_shape, classes)
+    network.trainable = False
+    return network
+
+
+def without_input(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(classes, activation="softmax")])
+
+
+def exits(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    sys.exit(3)
+
+
 number = 7
 
 
@@ -99,6 +124,11 @@ def test_networks_that_pass_the_check(name: str) -> None:
             "BuilderError: test_builder:nothing must return a keras.Sequential or functional model, got NoneTy",
         ),
         ("unknown_name", "BuilderError: test_builder:unknown_name raised KeyError: 'units'"),
+        ("without_softmax", "its model must put out probabilities, such as after a softmax; got [2.0, 2.0, 2.0] for"),
+        ("no_numbers", "its model must put out probabilities, such as after a softmax; got [nan, nan, nan] for"),
+        ("frozen", "BuilderError: test_builder:frozen must return a model that can learn, got one without trainable"),
+        ("without_input", "BuilderError: test_builder:without_input must return a keras.Sequential or functional"),
+        ("exits", "BuilderError: test_builder:exits raised SystemExit: 3"),
         ("number", "ConfigError: --model test_builder:number: is no function but a int"),
         ("missing", "ConfigError: --model test_builder:missing: cannot be imported (AttributeError: "),
     ],

@@ -333,6 +333,11 @@ def exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | 
         (ConfigError("seed must be 1"), 2, "error: seed must be 1\n"),
         (RecordError("is damaged"), 2, "error: is damaged\n"),
         (RunFailed("no trial has a score"), 1, "failed: no trial has a score\n"),
+        (
+            MemoryError(),
+            1,
+            "failed: there is not enough memory; take fewer or smaller pictures, or a smaller network\n",
+        ),
         (command.Interrupted("the rows are in results"), 130, "interrupted: the rows are in results\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],

@@ -320,7 +320,7 @@ def test_a_number_that_yaml_reads_as_text(tmp_path: Path) -> None:
         "(YAML reads it as text: write it with a point, such as 1.0e-4)"
     )
     path = written(tmp_path, "extends: quickstart.yaml\naugment: {rotation_range: 45E0}\n")
-    assert refusal(path).endswith("got '45E0' (YAML reads it as text: write it with a point, such as 45.0e0)")
+    assert refusal(path).endswith("got '45E0' (YAML reads it as text: write it with a point, such as 45.0e+0)")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hostile import files_below
+from hostile import files_below, survived
 from make_pictures import pets, write_zip
 from make_rows import quickstart
 
@@ -37,6 +37,7 @@ class Behaviour:
     range_lie: bool = False
     chunked: bool = False
     extra: int = 0
+    raw: bytes | None = None  # the whole answer, word for word
 
 
 @dataclass
@@ -64,6 +65,10 @@ def handler_of(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
             server.requests.append(asked)
             behaviour = server.behaviours.pop(0) if len(server.behaviours) > 1 else server.behaviours[0]
             time.sleep(behaviour.delay_s)
+            if behaviour.raw is not None:
+                self.wfile.write(behaviour.raw)
+                self.close_connection = True
+                return
             start = int(re.sub(r"\D", "", asked)) if asked and behaviour.ranges else 0
             content = bytes(len(server.content)) if behaviour.wrong else server.content
             body = content[start:] + bytes(behaviour.extra)
@@ -300,6 +305,61 @@ def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match=r"^data\.cache_dir: .* cannot be written \(Not a directory\); set another$"):
         fetch(server, tmp_path / "file")
+
+
+def answer(status: str, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status.encode(), *headers, b"", b""])
+
+
+NONSENSE = {
+    "a redirection to nowhere": answer("302 x", b"Location: http://[::1", b"Content-Length: 0"),
+    "a redirection in no encoding": answer("302 x", b"Location: http://a/\xff\xfe", b"Content-Length: 0"),
+    "a redirection to a file": answer("302 x", b"Location: file:///etc/passwd", b"Content-Length: 0"),
+    "a redirection to itself": answer("302 x", b"Location: /sets/pets.zip", b"Content-Length: 0"),
+    "two lengths": answer("200 OK", b"Content-Length: 5", b"Content-Length: 7"),
+    "no content": answer("204 No Content"),
+    "not modified": answer("304 Not Modified"),
+    "no HTTP": b"\0\1\2 hello\r\n\r\n",
+    "a long header": answer("200 OK", b"X: " + b"a" * 70_000),
+    "hundreds of headers": answer("200 OK", *(b"X%d: a" % number for number in range(300))),
+    "a chunk without length": answer("200 OK", b"Transfer-Encoding: chunked") + b"zz\r\nabc",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_answers_that_make_no_sense(kind: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    server.will(Behaviour(raw=NONSENSE[kind]))
+    assert survived("downloads, nonsense", lambda: fetch(server, tmp_path, size=None, sha256=None)) is None
+    assert refusal(server, tmp_path, size=None, sha256=None)
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5000, b"-5", b""])
+def test_lengths_that_are_none_are_not_believed(length: bytes, server: Server, tmp_path: Path) -> None:
+    server.will(Behaviour(raw=answer("200 OK", b"Content-Length: " + length) + CONTENT))
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "https:///x.zip", "http://[::1", "http://localhost:99999/x.zip", "https://user@/x.zip"]
+)
+def test_what_is_no_address(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no address, expected https://host/name\.zip; give a zip archive"):
+        download.fetch(Archive(url, None, None), tmp_path)
+    assert not files_below(tmp_path)
+
+
+def test_what_is_no_archive_is_not_kept(server: Server, tmp_path: Path) -> None:
+    """A page that asks to log in would otherwise be found in the cache for ever."""
+    content = write_zip(tmp_path / "pets.zip", pets(train=4, validation=2)).read_bytes()
+    overrides = {"data.source": server.url, "data.cache_dir": str(tmp_path / "cache"), "data.image_size": 16}
+    settings = config.load(base=quickstart(), overrides=overrides).data
+    server.content = b"<html>Please log in</html>"
+    with pytest.raises(DataError, match=rf"^--data: what came from {server.url} is not kept: is no readable zip"):
+        data.load(settings)
+    server.content = content
+    assert len(data.load(settings).test.labels) == 6
 
 
 def test_a_data_set_by_url_and_by_name(server: Server, tmp_path: Path) -> None:

@@ -236,3 +236,9 @@ def test_json_lists_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str
             "across_classes": True,
         }
     ]
+
+
+def test_where_a_figure_cannot_be_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(gallery.FigureError, match=r"folder\.png is a folder; name a file$"):
+        gallery.require_writable(tmp_path / "folder.png")

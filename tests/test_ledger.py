@@ -222,6 +222,13 @@ def test_a_reader_keeps_the_old_content(tmp_path: Path) -> None:
     assert path.read_text() == "new and longer"
 
 
+def test_a_replacement_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path / "taken", "content")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 # ---- the lock -----------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,32 @@ def test_single_files_and_patterns(root: Path) -> None:
     ]
     assert found(f"{root}/*/*.png") == [(f"{root}/cats/a.png", "cats"), (f"{root}/dogs/b.png", "dogs")]
     assert [name for name, _ in found(f"{root}/**/c.png")] == [f"{root}/dogs/more/c.png"]
+
+
+def test_a_pattern_counts_every_picture_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interval is of pictures that are all different ones."""
+    everything = sorted(name for name, _ in found(root))
+    assert everything
+    for pattern in ("**", "**/", "*", "**/*", "**/**", "**/*.png"):
+        names = [name for name, _ in found(f"{root}/{pattern}")]
+        assert sorted(names) == [name for name in everything if name.endswith(".png") or pattern != "**/*.png"], pattern
+    monkeypatch.chdir(root)
+    assert [name for name, _ in found("**/c.png")] == ["dogs/more/c.png"]
+    assert [name for name, _ in found("./**/c.png")] == ["dogs/more/c.png"]
+    assert [name for name, _ in found("**/more/**/c.png")] == ["dogs/more/c.png"]
+    assert [name for name, _ in found("../*/**/c.png")] == [f"../{root.name}/dogs/more/c.png"]
+
+
+def test_links_to_folders_above_do_not_keep_a_pattern_busy(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    for name in ("cats/one", "cats/two", "dogs/one", "dogs/two"):
+        (copy / name).symlink_to("..")
+    (copy / "linked").symlink_to("dogs")
+    (copy / "dogs" / "away").symlink_to(root / "dogs")
+    assert [name for name, _ in found(f"{copy}/**/away/**/b.png")] == [f"{copy}/dogs/away/b.png"]
+    (copy / "dogs" / "away").unlink()
+    assert [name for name, _ in found(f"{copy}/**/c.png")] == [f"{copy}/dogs/more/c.png"]
+    assert len({name for name, _ in found(f"{copy}/**/*")}) == len(found(f"{copy}/**/*"))
 
 
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:

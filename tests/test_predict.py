@@ -6,19 +6,24 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from make_models import CLASSES, trained_study
+from make_pictures import write_folder
+from make_rows import quickstart, retrain_row, write_study
 from PIL import Image
-from small import images
+from small import POINT, images
 
-from catdog_ray import answers, export, model_file, prediction, train
+from catdog_ray import answers, data, drawn, export, model_file, prediction, train
+from catdog_ray.decoding import encode
 from catdog_ray.ledger import RecordError
 from catdog_ray.pictures import find
 from catdog_ray.settings import UserError
+from catdog_ray.space import HyperParameters
 
 ROOT = Path(__file__).parents[1]
 UNSEEN = images(60, seed=7)
@@ -199,3 +204,29 @@ def test_an_export_overwrites_nothing(study: Path, tmp_path: Path) -> None:
         export.save(network, tmp_path / "file" / "saved", np.zeros((2, 16, 16, 3), np.float32))
     with pytest.raises(export.ExportError, match=r"is there already; name a new folder$"):
         export.save(network, tmp_path, np.zeros((2, 16, 16, 3), np.float32))
+
+
+@pytest.mark.slow
+def test_pictures_never_seen_are_classified_as_well_as_the_record_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Drawn with another seed, written as files, read back: the difference is within 99 % of what chance gives."""
+    settings = quickstart()
+    splits = data.load(replace(settings.data, cache_dir=str(tmp_path / "cache")))
+    point = HyperParameters.of({**POINT, "learning_rate": 1.5e-3, "dropout_rate": 0.2, "conv_filters": 8})
+    fit = train.FitSettings(settings.model, None, settings.train)
+    network = train.fit(point, splits.train.joined(splits.selection), splits.test, settings=fit, epochs=15, seed=0)
+    _, recorded = train.evaluate(network, splits.test)
+    count = len(splits.test.labels)
+    row = retrain_row("baseline", 0, 15, test_accuracy=recorded, test_images=count)
+    study = write_study(tmp_path / "results", settings, data=splits.facts(), retrain=[row])
+    network.save(study / "model.keras")
+    (study / "model.json").write_text(json.dumps({"configuration": "baseline", "seed": 0, "epochs": 15}))
+    pixels, labels = drawn.draw(400, size=settings.data.image_size, seed=settings.data.drawn_seed + 1)
+    fresh = {f"{drawn.CLASS_NAMES[label]}/{i}.png": encode(pixels[i]) for i, label in enumerate(labels)}
+    found = as_json(study, write_folder(tmp_path / "fresh", fresh), capsys=capsys)
+    score = found["summary"]["score"]
+    assert score["n"] == 400
+    assert found["model"]["recorded_test_accuracy"] == recorded > 0.65
+    error = (recorded * (1 - recorded) * (1 / count + 1 / 400)) ** 0.5
+    assert abs(score["accuracy"] - recorded) < 2.6 * error

@@ -48,6 +48,13 @@ def test_a_config_error_is_the_users_to_cure() -> None:
         ("data.image_size", 7, "data.image_size must be at least 8, got 7"),
         ("data.split_seed", -1, "data.split_seed must be at least 0, got -1"),
         ("data.drawn_seed", -2, "data.drawn_seed must be at least 0, got -2"),
+        ("data.image_size", 4097, "data.image_size must be at most 4096, got 4097"),
+        (
+            "data.drawn_train",
+            10**10,
+            "data.drawn_train and data.drawn_test of 32 pixels would take 30,720,000,921,600 bytes, more than "
+            "8,589,934,592; draw fewer or smaller ones",
+        ),
         ("data.drawn_train", 19, "data.drawn_train must be at least 20, got 19"),
         ("data.drawn_test", 9, "data.drawn_test must be at least 10, got 9"),
         ("data.selection_share", 0.0, "data.selection_share must lie between 0.01 and 0.9, got 0.0"),
@@ -55,7 +62,7 @@ def test_a_config_error_is_the_users_to_cure() -> None:
         ("data.max_bad_share", 1.5, "data.max_bad_share must lie between 0 and 1, got 1.5"),
         ("data.max_bad_share", -0.1, "data.max_bad_share must lie between 0 and 1, got -0.1"),
         ("data.source", "", "data.source must not be empty, got ''"),
-        ("data.source", "a\0b", "data.source must not be empty, got 'a\\x00b'"),
+        ("data.source", "a\0b", "data.source must hold nothing that cannot be printed, got 'a\\x00b'"),
         ("label", "", "label must not be empty, got ''"),
         ("output", "", "output must not be empty, got ''"),
         ("augment.rotation_range", 181, "augment.rotation_range must lie between 0 and 180, got 181.0"),
