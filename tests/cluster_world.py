@@ -127,8 +127,9 @@ class World:
             name = f"{key}_start_ray_commands"
             config[name] = [
                 # Which state of the package a worker imports: what `ray up` has put there, not what is installed here.
-                command.replace("RAY_AUTH_MODE=token", "PYTHONPATH=$HOME/catdog_ray RAY_AUTH_MODE=token")
-                + (f"{flags} --object-store-memory=100000000" if "ray start" in command else "")
+                command.replace("RAY_AUTH_MODE=token", "PYTHONPATH=$HOME/catdog_ray RAY_AUTH_MODE=token").replace(
+                    "ray start", f"ray start{flags} --object-store-memory=100000000"
+                )
                 for command in config[name]
             ]
         path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
