@@ -122,7 +122,9 @@ class World:
         path.write_text(text, encoding="utf-8")
         self.report["check"] = run(self.python, "scripts/check_cluster.py", str(path), check=False)
         config = yaml.safe_load(text)
-        config["setup_commands"] = [c for c in config["setup_commands"] if "-m venv" not in c and "pip install" not in c]
+        config["setup_commands"] = [
+            c for c in config["setup_commands"] if "-m venv" not in c and "pip install" not in c
+        ]
         for key, flags in (("head", ""), ("worker", " --num-cpus=1")):
             name = f"{key}_start_ray_commands"
             config[name] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     hostile.register_profiles()
     settings.load_profile("long" if config.getoption("--long") else "short")
+
+
+# Files whose tests mostly wait for Ray, the longest first: two processes of pytest-xdist so end at about the same time.
+_LONGEST = ("tune", "search", "scale", "ray_up", "dashboard", "builder", "stock", "retraining", "retrain", "publish")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"test_{name}" for name in _LONGEST]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["cases"] = [[*key, count] for key, count in hostile.CASES.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for kind, outcome, count in getattr(node, "workeroutput", {}).get("cases", ()):
+        hostile.CASES[kind, outcome] += count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
