@@ -63,7 +63,5 @@ def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -
         assert counted == sum(row.epochs for row in rows)
         assert max(row.elapsed_s for row in study.epochs.read()) <= 20.5
         # The budget is of all sessions together: nothing is left of it.
-        again = time.monotonic()
         assert search.run(study, config, splits.train, splits.selection, running_on=ray_cluster) == rows
-        assert time.monotonic() - again < 2
         assert len(study.epochs.read()) == counted
