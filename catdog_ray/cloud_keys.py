@@ -73,9 +73,23 @@ def check_provider(file: ClusterFile) -> Iterator[Finding]:
     for key in REQUIRED.get(file.provider, "").split():
         if not file.get("provider", key) and not nearest(key, file.mapping("provider")):
             yield Finding(file.at("provider", key), f"provider.{key}: not given; write where the nodes are to be")
+    if file.provider == "local":
+        yield from _hosts(file)
     if file.provider == "aws":
         shape = _shape("AuthorizeSecurityGroupIngress").members["IpPermissions"]
         yield from _amazon(file, shape, ("provider", "security_group", "IpPermissions"))
+
+
+def _hosts(file: ClusterFile) -> Iterator[Finding]:
+    """Ray counts the addresses, and ends in an AssertionError where one stands twice."""
+    workers = file.get("provider", "worker_ips", default=[])
+    hosts = [file.get("provider", "head_ip")]
+    for number, address in enumerate(workers if isinstance(workers, list) else []):
+        if address in hosts:
+            role = "the head" if address == hosts[0] else "a worker already"
+            text = f"provider.worker_ips: {address!r} is {role}; name each host once"
+            yield Finding(file.at("provider", "worker_ips", number), text)
+        hosts.append(address)
 
 
 def check_node_configs(file: ClusterFile) -> Iterator[Finding]:

@@ -143,6 +143,8 @@ MISTAKES = [
     (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: /var/tmp", "is one node's own disk"),
     (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: file:///tmp/a", "is one node's own disk"),
     (LOCAL, "  head_ip: YOUR-HEAD\n", "", "Ray: Please supply a `head_ip` and list of"),
+    (LOCAL, "[YOUR-FIRST-WORKER, ", "[YOUR-SECOND-WORKER, ", "'YOUR-SECOND-WORKER' is a worker already"),
+    (LOCAL, "[YOUR-FIRST-WORKER, ", "[YOUR-HEAD, ", "'YOUR-HEAD' is the head; name each host once"),
     (LOCAL, "  worker_ips:", "  workers_ips:", "did you mean 'worker_ips'"),
     (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: /tmp/catdog", "is one node's own disk"),
     (LOCAL, "--dashboard-host=127.0.0.1", "--dashboard-host 0.0.0.0", "write --dashboard-host=127.0.0.1"),
