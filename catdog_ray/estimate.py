@@ -96,10 +96,13 @@ def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> di
     at_once = concurrency(config)
     started = min(at_once, search.num_samples)
     low, high = search_epochs(search)
+    if search.time_budget_s is not None:
+        # An epoch that would not be done in time is not begun.
+        in_time = int(min(high, search.time_budget_s / epoch_s)) * started
+        low, high = min(low, in_time), min(high, in_time)
 
     def hours(epochs: int) -> float:
-        whole = epochs * epoch_s / started
-        return min(whole, search.time_budget_s or whole) / 3600
+        return epochs * epoch_s / started / 3600
 
     found = {"search": Stage((low, high), (hours(low), hours(high)), _nodes(config, started, trials_per_node))}
     if retrain.enabled:

@@ -65,8 +65,13 @@ def test_hours_and_node_hours() -> None:
 def test_a_time_budget_bounds_the_search_and_not_the_retraining() -> None:
     free = estimate.stages(quick_config(**CLUSTER), 36.0, trials_per_node=None)
     bound = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1800}), 36.0, trials_per_node=None)
+    assert bound["search"].epochs == (192, 50 * 8)
     assert bound["search"].hours == pytest.approx((free["search"].hours[0], 0.5))
     assert bound["retraining"] == free["retraining"]
+    short = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1e-9}), 36.0, trials_per_node=None)
+    assert short["search"].epochs == (0, 0)
+    long = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1e300}), 1e-300, trials_per_node=None)
+    assert long["search"].epochs == free["search"].epochs
 
 
 def test_a_cluster_of_unknown_size_is_asked_for() -> None:
