@@ -7,7 +7,7 @@ here: those of Instance, AttachedDisk, Scheduling and so on in the reference of 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from catdog_ray.cluster_file import OWN_PROVIDERS, ClusterFile, Finding, Place
@@ -21,6 +21,9 @@ PROVIDER = {
     "local": "type head_ip worker_ips external_head_ip coordinator_address use_internal_ips disable_node_updaters",
 }
 """Keys that Ray's own node providers read."""
+
+REQUIRED = {"aws": "region", "gcp": "region availability_zone project_id"}
+"""Keys under `provider` without which `ray up` ends in a KeyError. What a local one needs, Ray says itself."""
 
 RAYS_OWN = {"SubnetIds"}
 """Keys of an AWS node_config that Ray takes out again before it asks for instances."""
@@ -52,7 +55,7 @@ _TYPES = {"string": str, "integer": int, "boolean": bool, "list": list, "structu
 
 
 def check_provider(file: ClusterFile) -> Iterator[Finding]:
-    """Unknown keys under `provider`; Ray accepts any."""
+    """Unknown and missing keys under `provider`; Ray accepts any."""
     known = PROVIDER.get(file.provider, "").split()
     if not known:
         if file.provider == "external":
@@ -67,28 +70,63 @@ def check_provider(file: ClusterFile) -> Iterator[Finding]:
         if key not in known:
             text = f"provider.{key}: unknown to Ray's {file.provider} provider{nearest(key, known)}"
             yield Finding(file.at("provider", key), text)
+    for key in REQUIRED.get(file.provider, "").split():
+        if not file.get("provider", key) and not nearest(key, file.mapping("provider")):
+            yield Finding(file.at("provider", key), f"provider.{key}: not given; write where the nodes are to be")
+    if file.provider == "local":
+        yield from _hosts(file)
+    if file.provider == "aws":
+        shape = _shape("AuthorizeSecurityGroupIngress").members["IpPermissions"]
+        yield from _amazon(file, shape, ("provider", "security_group", "IpPermissions"))
+
+
+def _hosts(file: ClusterFile) -> Iterator[Finding]:
+    """Ray counts the addresses, and ends in an AssertionError where one stands twice."""
+    workers = file.get("provider", "worker_ips", default=[])
+    hosts = [file.get("provider", "head_ip")]
+    for number, address in enumerate(workers if isinstance(workers, list) else []):
+        if address in hosts:
+            role = "the head" if address == hosts[0] else "a worker already"
+            text = f"provider.worker_ips: {address!r} is {role}; name each host once"
+            yield Finding(file.at("provider", "worker_ips", number), text)
+        hosts.append(address)
 
 
 def check_node_configs(file: ClusterFile) -> Iterator[Finding]:
     """Unknown keys and impossible values in every node_config of an AWS or Google file."""
-    types = [("available_node_types", name, "node_config") for name in file.mapping("available_node_types")]
+    types: list[Place] = [
+        ("available_node_types", name, "node_config")
+        for name in file.mapping("available_node_types")
+        if isinstance(file.get("available_node_types", name, "node_config"), dict)
+    ]
     if file.provider == "aws":
-        shape = _run_instances()
+        shape = _shape("RunInstances")
         for place in types:
             yield from _amazon(file, shape, place)
+            yield from _machine(file, place, ("InstanceType", "LaunchTemplate"), shape.members)
     elif file.provider == "gcp":
         for place in types:
             yield from _google(file, place, "")
+            yield from _machine(file, place, ("machineType", "sourceMachineImage"), GOOGLE[""].split())
+
+
+def _machine(file: ClusterFile, place: Place, keys: tuple[str, ...], known: Collection[str]) -> Iterator[Finding]:
+    """A node without a kind of machine; a misspelled key has been found already."""
+    given = file.mapping(*place)
+    if not set(keys) & set(given) and not nearest(keys[0], set(given) - set(known)):
+        yield Finding(
+            file.at(*place), f"{'.'.join(map(str, place))}: has no {keys[0]}; write which machine it is to be"
+        )
 
 
 @functools.cache
-def _run_instances() -> Any:
+def _shape(operation: str) -> Any:
     try:
         import botocore.session
     except ImportError:
         raise UserError("boto3 is needed to check a file for AWS, and by `ray up`: pip install boto3") from None
     model = botocore.session.get_session().get_service_model("ec2")
-    return model.operation_model("RunInstances").input_shape
+    return model.operation_model(operation).input_shape
 
 
 def _amazon(file: ClusterFile, shape: Any, place: Place) -> Iterator[Finding]:

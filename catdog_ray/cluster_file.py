@@ -15,8 +15,14 @@ Place = tuple[str | int, ...]
 """The way to a value: `("available_node_types", "head", "resources", "CPU")`."""
 
 
+LARGEST_BYTES, MOST_VALUES = 1_000_000, 20_000
+"""What a file may be; the shipped ones have 5 kB and 100 values. Anchors can make many values of few bytes."""
+
 OWN_PROVIDERS = {"catdog_ray.spot.SpotThenOnDemand": "aws"}
 """What `provider.module` may name, and which of Ray's providers it is made from."""
+
+
+_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 class ClusterFileError(UserError):
@@ -37,7 +43,7 @@ class ClusterFile:
 
     path: Path
     values: dict[str, Any]
-    lines: Mapping[Place, int]
+    lines: Mapping[tuple[str, ...], int]
     repeated: tuple[Finding, ...] = field(default=())
 
     @property
@@ -69,16 +75,17 @@ class ClusterFile:
 
     def at(self, *place: str | int) -> int:
         """The line of a place, or of the nearest place above it that is written down."""
-        for length in range(len(place), 0, -1):
-            if place[:length] in self.lines:
-                return self.lines[place[:length]]
+        steps = tuple(map(str, place))
+        for length in range(len(steps), 0, -1):
+            if steps[:length] in self.lines:
+                return self.lines[steps[:length]]
         return 1
 
     def line_in(self, place: Place, text: str) -> int:
         """The line where `text` stands in the value at `place`, which may go over several lines."""
-        first = self.at(*place)
+        first, steps = self.at(*place), tuple(map(str, place))
         source = self.path.read_text(encoding="utf-8").splitlines()
-        later = [line for known, line in self.lines.items() if line > first and known[: len(place)] != place]
+        later = [line for known, line in self.lines.items() if line > first and known[: len(steps)] != steps]
         last = min(later, default=len(source) + 1)
         for number in range(first, last):
             if text in source[number - 1].partition(" #")[0]:
@@ -88,43 +95,89 @@ class ClusterFile:
 
 def read(path: Path) -> ClusterFile:
     """Raises ClusterFileError where the file is missing, no YAML, or no mapping."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClusterFileError(f"{path}: cannot be read ({error})") from None
+    text = _text(path)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(node, yaml.MappingNode):
+            raise ClusterFileError(f"{path}:1: must be a mapping such as `cluster_name: NAME`")
+        lines, repeated = _lines(path, node)
         values = yaml.safe_load(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ClusterFileError(
+            f"{path}:{line}: is no YAML: it may not have the character U+{error.character:04X}"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         raise ClusterFileError(f"{path}:{line}: is no YAML: {getattr(error, 'problem', error)}") from None
-    if not isinstance(node, yaml.MappingNode) or not isinstance(values, dict):
-        raise ClusterFileError(f"{path}:1: must be a mapping such as `cluster_name: NAME`")
-    lines: dict[Place, int] = {}
+    except RecursionError:
+        raise ClusterFileError(f"{path}: is nested too deeply, or by an anchor in itself") from None
+    return ClusterFile(path, values, lines, repeated)
+
+
+def _text(path: Path) -> str:
+    content = b""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise ClusterFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ClusterFileError(f"{path}:{line}: is not UTF-8 ({error.reason}); save it as UTF-8") from None
+    if len(content) > LARGEST_BYTES:
+        raise ClusterFileError(f"{path}: has more than {LARGEST_BYTES:,} bytes; it is no file for `ray up`")
+    return text.replace("\r\n", "\n")
+
+
+def _lines(path: Path, node: yaml.Node) -> tuple[dict[tuple[str, ...], int], tuple[Finding, ...]]:
+    """The line of every place, and the keys that are written twice."""
+    lines: dict[tuple[str, ...], int] = {}
     repeated: list[Finding] = []
-    for place, line, is_merged in _walk(node, (), is_merged=False):
+    for number, (place, line, is_merged) in enumerate(_walk(path, node, (), is_merged=False)):
+        if number > MOST_VALUES:
+            raise ClusterFileError(
+                f"{path}:{line}: has more than {MOST_VALUES:,} values, anchors counted as often as used"
+            )
         if place not in lines:
             lines[place] = line
         elif not is_merged:
-            name = ".".join(map(str, place))
-            repeated.append(Finding(line, f"{name}: written twice, first on line {lines[place]}; keep one"))
-    return ClusterFile(path, values, lines, tuple(repeated))
+            repeated.append(Finding(line, f"{'.'.join(place)}: written twice, first on line {lines[place]}; keep one"))
+    return lines, tuple(repeated)
 
 
-def _walk(node: yaml.Node, place: Place, *, is_merged: bool) -> Iterator[tuple[Place, int, bool]]:
+def _walk(
+    path: Path, node: yaml.Node, place: tuple[str, ...], *, is_merged: bool
+) -> Iterator[tuple[tuple[str, ...], int, bool]]:
     """Every place below `place` with its line; those merged in (`<<: *anchor`) after those written there."""
     if isinstance(node, yaml.MappingNode):
-        merged = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        merged = [value for key, value in node.value if key.tag == _MERGE]
         for key, value in node.value:
-            if value not in merged:
-                here = (*place, key.value)
-                yield here, key.start_mark.line + 1, is_merged
-                yield from _walk(value, here, is_merged=is_merged)
+            if key.tag == _MERGE:
+                continue
+            line = key.start_mark.line + 1
+            if key.tag != _TEXT:
+                shown = f" {key.value}" if isinstance(key, yaml.ScalarNode) else ""
+                raise ClusterFileError(f"{path}:{line}: the key{shown} must be text; write it in quotes")
+            here = (*place, key.value)
+            yield here, line, is_merged
+            yield from _walk(path, value, here, is_merged=is_merged)
         for value in merged:
-            yield from _walk(value, place, is_merged=True)
+            yield from _walk(path, value, place, is_merged=True)
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            here = (*place, number)
+            here = (*place, str(number))
             yield here, item.start_mark.line + 1, is_merged
-            yield from _walk(item, here, is_merged=is_merged)
+            yield from _walk(path, item, here, is_merged=is_merged)
+    else:
+        _require_value(path, node)
+
+
+def _require_value(path: Path, node: yaml.Node) -> None:
+    """Dates such as 2026-13-45 are the ValueErrors of Python, without a line."""
+    try:
+        yaml.constructor.SafeConstructor().construct_object(node)
+    except ValueError as error:
+        raise ClusterFileError(f"{path}:{node.start_mark.line + 1}: {node.value!r} is no value: {error}") from None

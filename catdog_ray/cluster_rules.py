@@ -12,29 +12,33 @@ import itertools
 import json
 import logging
 import platform
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from catdog_ray import cloud_keys
+from catdog_ray import cloud_keys, cluster_commands
 from catdog_ray.cluster_file import ClusterFile, Finding, Place
 from catdog_ray.settings import nearest
 
 RESOURCES = ("CPU", "GPU", "TPU", "memory", "object_store_memory")
+SHARED = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+"""Places that all nodes can write, as pyarrow names them."""
+
 PLACEHOLDER = re.compile(r"[\w./:-]*(?:REPLACE-ME|YOUR-[A-Z]+)[\w./:-]*")
-HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
-SETUP = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Rule = Callable[[ClusterFile], Iterator[Finding]]
 
 
 def check(file: ClusterFile) -> list[Finding]:
-    """Everything to change before `ray up`, in the order of the lines; a line that several rules name is kept once."""
-    found: dict[int, Finding] = {}
-    for finding in itertools.chain(file.repeated, *(rule(file) for rule in RULES), _rays_own(file)):
-        found.setdefault(finding.line, finding)
-    return sorted(found.values())
+    """Everything to change before `ray up`, in the order of the lines; Ray's own complaints for lines without any."""
+    found: dict[tuple[int, str], Finding] = {}
+    for finding in itertools.chain(file.repeated, *(rule(file) for rule in RULES)):
+        # What an anchor shares stands at several places, but on one line.
+        found.setdefault((finding.line, finding.text.partition(": ")[2]), finding)
+    lines = {finding.line for finding in found.values()}
+    return sorted([*found.values(), *(finding for finding in _rays_own(file) if finding.line not in lines)])
 
 
 def placeholders(file: ClusterFile) -> list[Finding]:
@@ -46,14 +50,41 @@ def placeholders(file: ClusterFile) -> list[Finding]:
     return found
 
 
+def _schema_errors(file: ClusterFile) -> list[Any]:
+    """Before Ray fills in its defaults, which fails somewhere else where a list stands for a mapping."""
+    import jsonschema
+    import ray.autoscaler
+
+    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text(encoding="utf-8"))
+    return list(jsonschema.validators.validator_for(schema)(schema).iter_errors(file.values))
+
+
+def _check_schema(file: ClusterFile) -> Iterator[Finding]:
+    """What Ray's schema says, with the key that was meant."""
+    for error in _schema_errors(file):
+        yield from _schema_findings(file, error)
+
+
+def _schema_findings(file: ClusterFile, error: Any) -> Iterator[Finding]:
+    place = tuple(error.absolute_path)
+    name = ".".join(map(str, place)) or "the file"
+    known = list(error.schema.get("properties", {}))
+    if error.validator == "additionalProperties":
+        for key in error.instance:
+            if key not in known:
+                where = f"{name}.{key}" if place else key
+                yield Finding(file.at(*place, key), f"{where}: unknown to Ray{nearest(key, known)}")
+    else:
+        yield Finding(file.at(*place), f"{name}: {error.message[:300]}")
+
+
 def _rays_own(file: ClusterFile) -> Iterator[Finding]:
     """`prepare_config` and `validate_config`, as `ray up` calls them; Ray stops at its first complaint."""
     import click
     import jsonschema
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    if not file.provider or "cluster_name" not in file.values:
-        yield Finding(1, "cluster_name and provider.type must be given")
+    if not file.provider or _schema_errors(file):
         return
     said = io.StringIO()
     log = logging.getLogger("ray.autoscaler")
@@ -63,42 +94,21 @@ def _rays_own(file: ClusterFile) -> Iterator[Finding]:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             validate_config(prepare_config(copy.deepcopy(file.values)))
     except jsonschema.ValidationError as error:
-        yield _schema_finding(file, error)
+        yield from _schema_findings(file, error)
     except click.ClickException:
-        yield Finding(file.at("provider"), "Ray: " + " ".join(said.getvalue().split()))
+        # Time, PANIC, file, line, and colours.
+        text = re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).rpartition(" -- ")[2]
+        yield Finding(_line_of(file, text), "Ray: " + " ".join(text.split()))
     except (ValueError, LookupError, AttributeError, TypeError, RuntimeError, AssertionError) as error:
-        text = f"Ray: {type(error).__name__}: {error}"
-        place = next((name for name in ("head_node_type", "max_workers", "docker") if name in str(error)), "provider")
-        yield Finding(file.at(place), text)
+        yield Finding(_line_of(file, str(error)), f"Ray: {type(error).__name__}: {error}")
     finally:
         log.setLevel(level)
 
 
-def _check_keys(file: ClusterFile) -> Iterator[Finding]:
-    """A misspelled key of the whole file; Ray complains of what is missing then, not of what is there."""
-    import ray.autoscaler
-
-    schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text(encoding="utf-8"))
-    for key in file.values:
-        if key not in schema["properties"]:
-            yield Finding(file.at(key), f"{key}: unknown to Ray{nearest(key, schema['properties'])}")
-
-
-def _schema_finding(file: ClusterFile, error: object) -> Finding:
-    place = tuple(getattr(error, "absolute_path", ()))
-    name = ".".join(map(str, place)) or "the file"
-    if getattr(error, "validator", "") == "additionalProperties":
-        known = list(getattr(error, "schema", {}).get("properties", {}))
-        written = file.get(*place) if place else file.values
-        for key in written if isinstance(written, dict) else {}:
-            if key not in known:
-                where = f"{name}.{key}" if place else key
-                return Finding(file.at(*place, key), f"{where}: unknown to Ray{nearest(key, known)}")
-    return Finding(file.at(*place), f"{name}: {getattr(error, 'message', error)}")
-
-
-def _workers(file: ClusterFile) -> list[str]:
-    return [name for name in file.mapping("available_node_types") if name != file.get("head_node_type")]
+def _line_of(file: ClusterFile, text: str) -> int:
+    """The line of the first key that Ray names in its complaint; `provider` where it names none."""
+    named = (word for word in re.findall(r"\w+", text) if word in file.values)
+    return file.at(next(named, "provider"))
 
 
 def _check_counts(file: ClusterFile) -> Iterator[Finding]:
@@ -144,7 +154,7 @@ def _check_image(file: ClusterFile) -> Iterator[Finding]:
 def _image_faults(image: str) -> Iterator[str]:
     import ray
 
-    repository, _, tag = image.partition(":")
+    repository, _, tag = image.removeprefix("docker.io/").partition(":")
     python = "py" + "".join(platform.python_version_tuple()[:2])
     wanted = f"rayproject/ray:{ray.__version__}-{python}-{'cpu' if 'cpu' in tag else 'gpu'}"
     if repository == "rayproject/ray-ml":
@@ -158,61 +168,12 @@ def _image_faults(image: str) -> Iterator[str]:
             yield f"is not for this Python; write {wanted}"
 
 
-def _check_installs(file: ClusterFile) -> Iterator[Finding]:
-    for key in SETUP:
-        for place, command in file.commands(key):
-            text = _install_fault(command)
-            if text:
-                yield Finding(file.line_in(place, "ray"), f"{key}: {text}")
-    missing = [key for key in ("setup_commands", "head_setup_commands", "worker_setup_commands") if key in SETUP]
-    if file.provider in ("aws", "gcp") and (gone := [key for key in missing if key not in file.values]):
-        text = f"{', '.join(gone)}: not given, so Ray's default installs a nightly wheel; write `{gone[0]}: []`"
-        yield Finding(file.at("provider"), text)
-
-
-def _install_fault(command: str) -> str:
-    import ray
-
-    wanted = f"'ray[default,tune]=={ray.__version__}'"
-    wheel = re.search(r"ray-([\w.+]+?)-cp(\d+)\S*\.whl", command)
-    if wheel and "dev" in wheel[1]:
-        return f"{wheel[0][:40]} is a nightly wheel; write {wanted}"
-    if wheel and (wheel[1] != ray.__version__ or wheel[2] != "".join(platform.python_version_tuple()[:2])):
-        return f"the wheel is not Ray {ray.__version__} for this Python; write {wanted}"
-    pin = re.search(r"\bray(?:\[[\w,]*\])?==([\w.]+)", command)
-    if pin and pin[1] != ray.__version__:
-        return f"Ray {pin[1]} is not Ray {ray.__version__}, which is installed here; write {wanted}"
-    if (
-        "pip install" in command
-        and not pin
-        and re.search(r"""(?:^|[\s'"])ray(?:\[[\w,]*\])?(?:$|[\s'"<>~])""", command)
-    ):
-        return f"Ray's version is left open; write {wanted}"
-    return ""
-
-
-def _starts(file: ClusterFile, key: str) -> list[tuple[Place, str]]:
-    return [(place, command) for place, command in file.commands(key) if "ray start" in command]
-
-
 def _check_head(file: ClusterFile) -> Iterator[Finding]:
-    for place, command in _starts(file, HEAD):
-        for flag in ("--num-cpus", "--num-gpus")[: 1 if file.provider == "local" else 2]:
-            if not re.search(rf"{flag}[= ]0(?:\s|$)", command):
-                line = file.line_in(place, flag if flag in command else "ray start")
-                yield Finding(line, f"{HEAD}: the head would take trials; write {flag}=0 after `ray start --head`")
-        if "--autoscaling-config" not in command:
-            text = f"{HEAD}: no worker would ever start; write --autoscaling-config=~/ray_bootstrap_config.yaml"
-            yield Finding(file.line_in(place, "ray start"), text)
-    if not _starts(file, HEAD):
-        text = (
-            f"{HEAD}: not given or without `ray start`, so Ray's default would let the head take trials; write it out"
-        )
-        yield Finding(file.at(HEAD), text)
     head = str(file.get("head_node_type"))
     where = ("available_node_types", head)
-    for name in ("CPU", "GPU"):
-        if head in file.mapping("available_node_types") and file.mapping(*where, "resources").get(name) != 0:
+    resources = file.get(*where, "resources")
+    for name in ("CPU", "GPU") if isinstance(resources, dict) else ():
+        if resources.get(name) != 0:
             text = f"{'.'.join(where)}.resources: the head would take trials; write {name}: 0"
             yield Finding(file.at(*where, "resources", name), text)
     market = file.get(*where, "node_config", "InstanceMarketOptions", "MarketType")
@@ -224,41 +185,27 @@ def _check_head(file: ClusterFile) -> Iterator[Finding]:
 
 
 def _check_exposure(file: ClusterFile) -> Iterator[Finding]:
-    for place, command in _starts(file, HEAD):
-        host = re.search(r"--dashboard-host[= ]\s*(\S+)", command)
-        if host and host[1] not in LOOPBACK:
-            text = f"{HEAD}: the dashboard would listen on {host[1]}; write --dashboard-host=127.0.0.1 and open it with"
-            yield Finding(file.line_in(place, "--dashboard-host"), f"{text} `ray dashboard FILE`")
-    rules = file.get("provider", "security_group", "IpPermissions", default=[])
+    """Ports that the security group opens to the world; Ray's own group opens 22."""
+    place = ("provider", "security_group", "IpPermissions")
+    rules = file.get(*place, default=[])
     for number, rule in enumerate(rules if isinstance(rules, list) else []):
-        open_to = [
-            item.get("CidrIp", item.get("CidrIpv6")) for key in ("IpRanges", "Ipv6Ranges") for item in rule.get(key, [])
-        ]
-        if rule.get("ToPort") != 22 and {"0.0.0.0/0", "::/0"} & set(open_to):
+        given = rule if isinstance(rule, dict) else {}
+        ranges = [item for key in ("IpRanges", "Ipv6Ranges") for item in given.get(key) or [] if isinstance(item, dict)]
+        open_to = {str(value) for item in ranges for value in (item.get("CidrIp"), item.get("CidrIpv6"))}
+        is_ssh = given.get("FromPort") == given.get("ToPort") == 22
+        if not is_ssh and any(address.endswith("/0") for address in open_to):
             text = (
                 "provider.security_group: opens more than SSH to the world; leave the rule out and use `ray dashboard`"
             )
-            yield Finding(file.at("provider", "security_group", "IpPermissions", number), text)
+            yield Finding(file.at(*place, number), text)
 
 
 def _check_token(file: ClusterFile) -> Iterator[Finding]:
-    for key in (HEAD, WORKER):
-        for place, command in _starts(file, key):
-            if "RAY_AUTH_MODE=token" not in command:
-                text = (
-                    f"{key}: without a token anyone who reaches a port runs code; write `export RAY_AUTH_MODE=token;`"
-                )
-                yield Finding(file.line_in(place, "ray start"), f"{text} before `ray start`")
     if not any(str(target).rstrip("/").endswith((".ray", ".ray/auth_token")) for target in file.mapping("file_mounts")):
         text = (
             "file_mounts: the token does not reach the nodes; write `~/.ray: ~/.ray` (`ray get-auth-token --generate`)"
         )
         yield Finding(file.at("file_mounts"), text)
-    if not _starts(file, WORKER):
-        text = (
-            f"{WORKER}: not given or without `ray start`, so Ray's default starts workers without a token; write it out"
-        )
-        yield Finding(file.at(WORKER), text)
     if file.mapping("docker") and "RAY_AUTH_MODE=token" not in str(file.get("docker", "run_options")):
         text = "docker.run_options: `ray exec` and the driver would be refused; write `- -e RAY_AUTH_MODE=token`"
         yield Finding(file.at("docker", "run_options"), text)
@@ -266,25 +213,27 @@ def _check_token(file: ClusterFile) -> Iterator[Finding]:
 
 def _check_storage(file: ClusterFile) -> Iterator[Finding]:
     """`metadata.storage_path` is this project's: where trials keep checkpoints. Ray hands metadata on unread."""
-    path = file.get("metadata", "storage_path")
-    if file.provider == "local":
-        yield from _check_shared_folder(file, str(path or ""))
-        return
+    given = file.get("metadata", "storage_path")
     cure = "write a place that all nodes can write, such as s3://YOUR-BUCKET/catdog or gs://YOUR-BUCKET/catdog"
-    if not path:
+    if file.provider == "local":
+        cure = "write a folder that every host has mounted at the same place, or s3://YOUR-BUCKET/catdog"
+    if not given:
         yield Finding(file.at("metadata"), f"metadata.storage_path: not given; {cure}")
-    elif "://" not in str(path) or str(path).startswith(("file:", "local:")):
-        text = f"metadata.storage_path: {path!r} is one node's own disk, and there are several nodes; {cure}"
+        return
+    scheme, colon, path = str(given).rpartition("://")
+    if colon and scheme not in ("file", "local"):
+        if scheme not in SHARED:
+            text = f"metadata.storage_path: {scheme}:// is none of {', '.join(SHARED)}{nearest(scheme, SHARED)}"
+            yield Finding(file.at("metadata", "storage_path"), text)
+    elif file.provider != "local" or _is_own_disk(path):
+        text = f"metadata.storage_path: {given!r} is one node's own disk, and there are several nodes; {cure}"
         yield Finding(file.at("metadata", "storage_path"), text)
 
 
-def _check_shared_folder(file: ClusterFile, path: str) -> Iterator[Finding]:
-    cure = "write a folder that every host has mounted at the same place, or s3://YOUR-BUCKET/catdog"
-    if not path:
-        yield Finding(file.at("metadata"), f"metadata.storage_path: not given; {cure}")
-    elif "://" not in path and (not path.startswith("/") or path.startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))):
-        text = f"metadata.storage_path: {path!r} is one host's own disk, and there are several hosts; {cure}"
-        yield Finding(file.at("metadata", "storage_path"), text)
+def _is_own_disk(path: str) -> bool:
+    """Whether no host shares this folder for sure; one under /mnt, /home and the like may be mounted by all."""
+    inside = posixpath.normpath(path) + "/"
+    return not path.startswith("/") or inside.startswith(("/tmp/", "/var/tmp/", "/dev/", "/run/", "/proc/"))
 
 
 def _check_cost(file: ClusterFile) -> Iterator[Finding]:
@@ -294,13 +243,16 @@ def _check_cost(file: ClusterFile) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _check_keys,
+    _check_schema,
     cloud_keys.check_provider,
     cloud_keys.check_node_configs,
     _check_counts,
     _check_resources,
     _check_image,
-    _check_installs,
+    cluster_commands.check_installs,
+    cluster_commands.check_flags,
+    cluster_commands.check_head,
+    cluster_commands.check_token,
     _check_head,
     _check_exposure,
     _check_token,

@@ -134,7 +134,7 @@ def study_overrides(flags: argparse.Namespace) -> dict[str, Any]:
 
 def seconds_of(text: str) -> float:
     """A time such as `90s`, `45m`, `1.5h` in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip(), re.ASCII)
     if match is None:
         raise ConfigError(f"--time-budget must be a number with s, m or h, such as 90s, 45m or 8h, got {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

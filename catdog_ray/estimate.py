@@ -94,13 +94,17 @@ def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> di
     """Search and retraining, at `epoch_s` seconds an epoch of the search."""
     search, retrain = config.search, config.retrain
     at_once = concurrency(config)
+    started = min(at_once, search.num_samples)
     low, high = search_epochs(search)
+    if search.time_budget_s is not None:
+        # An epoch that would not be done in time is not begun.
+        in_time = int(min(high, search.time_budget_s / epoch_s)) * started
+        low, high = min(low, in_time), min(high, in_time)
 
     def hours(epochs: int) -> float:
-        whole = epochs * epoch_s / min(at_once, search.num_samples)
-        return min(whole, search.time_budget_s or whole) / 3600
+        return epochs * epoch_s / started / 3600
 
-    found = {"search": Stage((low, high), (hours(low), hours(high)), _nodes(config, at_once, trials_per_node))}
+    found = {"search": Stage((low, high), (hours(low), hours(high)), _nodes(config, started, trials_per_node))}
     if retrain.enabled:
         runs = len(retrain.configurations) * retrain.seeds
         last = retrain.milestones[-1]
@@ -143,8 +147,8 @@ def lines(config: Config, epoch: EpochTime, *, trials_per_node: int | None = Non
 def show(config: Config, output: Path, *, epoch_s: float | None, trials_per_node: int | None) -> None:
     """Print the estimate. Raises ConfigError where nobody knows how long an epoch takes."""
     for name, value in (("--epoch-seconds", epoch_s), ("--trials-per-node", trials_per_node)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"{name} must be above 0, got {value!r}")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name} must be a finite number above 0, got {value!r}")
     epoch = measured(output, config) if epoch_s is None else EpochTime(epoch_s, "given")
     if epoch is None:
         raise ConfigError(

@@ -17,6 +17,7 @@ from typing import Any
 
 from catdog_ray import command
 from catdog_ray.ledger import StudyDirectory
+from catdog_ray.settings import UserError
 
 NOT_CURVES = {"trial", "epoch", "hyperparameters", "parameters", "multiply_adds", "suggestion_seconds", "seed"}
 
@@ -36,9 +37,14 @@ def main(arguments: Sequence[str]) -> None:
     for retrained in study.retrain_epochs.read():
         runs.setdefault(f"retraining/{retrained.configuration}-seed-{retrained.seed}", []).append(retrained)
     target = folder / "tensorboard"
-    shutil.rmtree(target, ignore_errors=True)
-    for name, rows in runs.items():
-        _write(target / name, rows)
+    try:
+        # A link or a file of that name is not ours.
+        if target.is_symlink() or target.exists():
+            shutil.rmtree(target)
+        for name, rows in runs.items():
+            _write(target / name, rows)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be replaced ({error.strerror or error}); move it away") from None
     print(f"{len(runs)} runs written to {target}; see them with: tensorboard --logdir {target}")
 
 

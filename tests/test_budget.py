@@ -31,7 +31,7 @@ def test_times(text: str, seconds: float) -> None:
     assert command.seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["90", "1d", "h", "-3m", "1h30m", ""])
+@pytest.mark.parametrize("text", ["90", "1d", "h", "-3m", "1h30m", "٣h", ""])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--time-budget must be a number with s, m or h"):
         command.seconds_of(text)

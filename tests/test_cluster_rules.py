@@ -94,21 +94,80 @@ MISTAKES = [
     (GCP, "diskSizeGb: 150", "diskSizeGB: 150", "did you mean 'diskSizeGb'"),
     (GCP, "provisioningModel: SPOT", "provisioningMode: SPOT", "did you mean 'provisioningModel'"),
     (GCP, "gs://YOUR-BUCKET/catdog", "~/checkpoints", "is one node's own disk"),
+    (AWS, HEAD_START, HEAD_START.replace("--num-cpus=0", "--num-cpus=0 --num-cpus=8"), "write --num-cpus=0"),
+    (AWS, HEAD_START, HEAD_START.replace("ray start", "ray  start").replace("=0 ", " '2' "), "write --num-cpus=0"),
+    (AWS, HEAD_START, HEAD_START.replace("--num-gpus", "--num_gpus"), "--num_gpus is no flag of `ray start`; did you"),
+    (AWS, "--dashboard-host=127.0.0.1", "--dashboard-host '::'", "write --dashboard-host=127.0.0.1"),
+    (AWS, "export RAY_AUTH_MODE=token; ray start", "export RAY_AUTH_MODE=disabled; ray start", "without a token"),
+    (
+        AWS,
+        "export RAY_AUTH_MODE=token; ray start --address=$RAY_HEAD_IP:6379",
+        "ray start --address=$RAY_HEAD_IP:6379; export RAY_AUTH_MODE=token",
+        "without a token",
+    ),
+    (
+        AWS,
+        "  cache_stopped_nodes: false",
+        "  security_group:\n    IpPermissions:\n      - {FromPort: 0, ToPort: 22, IpRanges: [{CidrIp: 0.0.0.0/0}]}\n"
+        "  cache_stopped_nodes: false",
+        "opens more than SSH to the world",
+    ),
+    (
+        AWS,
+        "  cache_stopped_nodes: false",
+        "  security_group: {IpPermissions: [{IpRanges: [0.0.0.0/0]}]}\n  cache_stopped_nodes: false",
+        "must be of type structure, got '0.0.0.0/0'",
+    ),
+    (AWS, "  region: us-west-2", "  use_internal_ips: true", "provider.region: not given"),
+    (AWS, "  image: rayproject/ray:2.60.0-py311-gpu", "  image: docker.io/rayproject/ray:2.9.0-gpu", "is not Ray"),
+    (AWS, "'ray[default,tune]==2.60.0' boto3", "'ray[default, tune] == 2.59.0'", "Ray 2.59.0 is not Ray"),
+    (
+        AWS,
+        "    min_workers: 0\n",
+        "    worker_setup_commands: [pip install -U ray]\n    min_workers: 0\n",
+        "gpu_worker.worker_setup_commands: Ray's version is left open",
+    ),
+    (AWS, "    resources: {CPU: 4, GPU: 1} # two", "    resource: {CPU: 4, GPU: 1} # two", "did you mean 'resources'"),
+    (AWS, "resources: {CPU: 0, GPU: 0}", "resources: [CPU, GPU]", "is not of type 'object'"),
+    (AWS, "docker:\n", "docker: yes\nextra:\n", "docker: True is not of type 'object'"),
+    (AWS, "head_setup_commands:\n  - cd", "head_setup_commands: >\n    cd", "is not of type 'array'"),
+    (AWS, "  gpu_worker:\n", "  gpu_worker:\n  more:\n", "gpu_worker: None is not of type 'object'"),
+    (
+        AWS,
+        "    node_config:\n      InstanceType: m5",
+        "    node_config:\n      # m5",
+        "node_config: has no InstanceType",
+    ),
+    (GCP, "machineType: g2-standard-4  #", "# ", "node_config: has no machineType"),
+    (GCP, "gs://YOUR-BUCKET/catdog", "gss://YOUR-BUCKET/catdog", "did you mean 'gs'"),
+    (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: /var/tmp", "is one node's own disk"),
+    (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: file:///tmp/a", "is one node's own disk"),
+    (LOCAL, "  head_ip: YOUR-HEAD\n", "", "Ray: Please supply a `head_ip` and list of"),
+    (LOCAL, "[YOUR-FIRST-WORKER, ", "[YOUR-SECOND-WORKER, ", "'YOUR-SECOND-WORKER' is a worker already"),
+    (LOCAL, "[YOUR-FIRST-WORKER, ", "[YOUR-HEAD, ", "'YOUR-HEAD' is the head; name each host once"),
     (LOCAL, "  worker_ips:", "  workers_ips:", "did you mean 'worker_ips'"),
-    (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: /tmp/catdog", "is one host's own disk"),
+    (LOCAL, "  storage_path: /mnt/YOUR-SHARE/catdog", "  storage_path: /tmp/catdog", "is one node's own disk"),
     (LOCAL, "--dashboard-host=127.0.0.1", "--dashboard-host 0.0.0.0", "write --dashboard-host=127.0.0.1"),
     (LOCAL, "==2.60.0'", "==2.59.0'", "Ray 2.59.0 is not Ray"),
 ]
 
 
+# Each list has the one before nine times: three billion values.
+BOMB = "a: &n0 [1]\n" + "".join(f"x{n}: &n{n + 1} [{', '.join([f'*n{n}'] * 9)}]\n" for n in range(10))
+
 STANDS_ON = {
     "KeyError": "docker:",
     "installs a nightly wheel; write `setup_commands: []`": "provider:",
-    "opens more than SSH to the world": "      - {FromPort: 8265",
+    "opens more than SSH to the world": "      - {FromPort:",
     "is below the sum of min_workers (5)": "max_workers: 4",
     "the token does not reach the nodes": "file_mounts:",
     "would be refused": "  run_options:",
     "no worker would ever start": "    ray start --head",
+    "provider.region: not given": "provider:",
+    "Ray: Please supply a `head_ip` and list of": "provider:",
+    "gpu_worker.worker_setup_commands: Ray's version is left open": "    worker_setup_commands:",
+    "node_config: has no InstanceType": "    node_config:",
+    "node_config: has no machineType": "    node_config:",
 }
 """What is left out has no line: where the message points to instead."""
 
@@ -170,6 +229,15 @@ def test_the_command_names_file_and_line(tmp_path: Path) -> None:
         ("- a\n- b\n", ":1: must be a mapping"),
         ("", ":1: must be a mapping"),
         (None, "cannot be read"),
+        ("a: 1\nb:\n\td: e\n", ":3: is no YAML: found character"),
+        ("a: 1\nb: *c\n", ":2: is no YAML: found undefined alias 'c'"),
+        ("a: 1\nb: \x07\n", ":2: is no YAML: it may not have the character U[+]0007"),
+        ("a: 1\nb: 2026-13-45\n", ":2: '2026-13-45' is no value: month must be in 1..12"),
+        ("a: 1\n5: 6\n", ":2: the key 5 must be text; write it in quotes"),
+        ("a: &a [*a]\n", "nested too deeply, or by an anchor in itself"),
+        ("[" * 3000, "nested too deeply"),
+        (BOMB, ":1: has more than 20,000 values"),
+        ("a: 1\n" + "# x\n" * 300_000, "has more than 1,000,000 bytes"),
     ],
 )
 def test_a_file_that_is_no_cluster_file(tmp_path: Path, text: str | None, message: str) -> None:
@@ -178,6 +246,25 @@ def test_a_file_that_is_no_cluster_file(tmp_path: Path, text: str | None, messag
         path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         cluster_file.read(path)
+
+
+def test_a_file_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_bytes(b"a: 1\nb: caf\xe9\n")
+    with pytest.raises(UserError, match=r"file\.yaml:2: is not UTF-8"):
+        cluster_file.read(path)
+    with pytest.raises(UserError, match=r"cannot be read \(Is a directory\)"):
+        cluster_file.read(tmp_path)
+
+
+def test_several_mistakes_on_one_line_are_all_named_and_shared_ones_once(tmp_path: Path) -> None:
+    path, line = plant(tmp_path, AWS, HEAD_START, "ray start --head --dashboard-host=0.0.0.0")
+    found = cluster_rules.check(cluster_file.read(path))
+    assert [finding.line for finding in found] == [line] * 3
+    assert [text in found[n].text for n, text in enumerate(("listen on", "--num-cpus=0", "--num-gpus=0"))] == [True] * 3
+    # Both node types have this disk, by an anchor.
+    path, line = plant(tmp_path, AWS, "VolumeType: gp3", "VolumeTyp: gp3")
+    assert [finding.line for finding in cluster_rules.check(cluster_file.read(path))] == [line]
 
 
 @pytest.mark.parametrize("text", ["cluster_name: a\n", "provider: {type: aws}\n", "provider: 3\ncluster_name: a\n"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,20 @@ def test_hours_and_node_hours() -> None:
     assert retraining.epochs == (2000, 2000)
     assert retraining.hours[0] == pytest.approx(2 * 200 * 36 / 0.8 / 3600)
     assert estimate.stages(quick_config(**CLUSTER), 36.0, trials_per_node=8)["search"].nodes == 1
+    few = quick_config(**{**CLUSTER, "search.num_samples": 3})
+    assert estimate.stages(few, 36.0, trials_per_node=None)["search"].nodes == 2
 
 
 def test_a_time_budget_bounds_the_search_and_not_the_retraining() -> None:
     free = estimate.stages(quick_config(**CLUSTER), 36.0, trials_per_node=None)
     bound = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1800}), 36.0, trials_per_node=None)
+    assert bound["search"].epochs == (192, 50 * 8)
     assert bound["search"].hours == pytest.approx((free["search"].hours[0], 0.5))
     assert bound["retraining"] == free["retraining"]
+    short = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1e-9}), 36.0, trials_per_node=None)
+    assert short["search"].epochs == (0, 0)
+    long = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1e300}), 1e-300, trials_per_node=None)
+    assert long["search"].epochs == free["search"].epochs
 
 
 def test_a_cluster_of_unknown_size_is_asked_for() -> None:
@@ -102,9 +110,9 @@ def test_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     with pytest.raises(ConfigError, match=r"say it with --epoch-seconds"):
         estimate.show(quick_config(), tmp_path, epoch_s=None, trials_per_node=None)
-    for flags in ({"epoch_s": 0.0, "trials_per_node": None}, {"epoch_s": 1.0, "trials_per_node": -1}):
-        with pytest.raises(ConfigError, match="must be above 0"):
-            estimate.show(quick_config(), tmp_path, **flags)  # type: ignore[arg-type]
+    for epoch_s, trials_per_node in ((0.0, None), (math.nan, None), (math.inf, None), (1.0, -1)):
+        with pytest.raises(ConfigError, match="must be a finite number above 0"):
+            estimate.show(quick_config(), tmp_path, epoch_s=epoch_s, trials_per_node=trials_per_node)
 
 
 def test_an_estimate_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

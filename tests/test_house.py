@@ -65,6 +65,7 @@ HOUSE = {
     "environment": Room(1),
     "cluster_file": Room(1, "yaml"),
     "cloud_keys": Room(2),
+    "cluster_commands": Room(2, inside_functions="ray"),
     "cluster_rules": Room(3, inside_functions="ray"),
     "processes": Room(1),
     "provenance": Room(1),

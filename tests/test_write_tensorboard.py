@@ -11,6 +11,7 @@ from make_rows import quickstart, retrain_epoch_row, trial_epoch_row, write_stud
 from tensorboardX.proto.event_pb2 import Event
 
 from catdog_ray.ledger import RecordError, StudyDirectory
+from catdog_ray.settings import UserError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "write_tensorboard.py"
 
@@ -57,6 +58,20 @@ def test_curves_of_trials_and_retraining(tmp_path: Path) -> None:
         name = f"{retrained.configuration}-seed-{retrained.seed}"
         curves = scalars(folder / "tensorboard" / "retraining" / name)
         assert curves["test_accuracy", retrained.epoch] == pytest.approx(retrained.test_accuracy)
+
+
+def test_what_is_not_ours_stays(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", quickstart())
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "tensorboard").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"tensorboard: cannot be replaced \(.+\); move it away"):
+        run(str(folder))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (folder / "tensorboard").unlink()
+    (folder / "tensorboard").write_text("mine")
+    with pytest.raises(UserError, match="cannot be replaced"):
+        run(str(folder))
+    assert (folder / "tensorboard").read_text() == "mine"
 
 
 def test_no_study_is_said(tmp_path: Path) -> None:
