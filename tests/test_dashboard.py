@@ -18,7 +18,7 @@ import pytest
 
 from catdog_ray.ledger import StudyDirectory
 
-pytestmark = [pytest.mark.slow, namespaces.skip_without()]
+pytestmark = [pytest.mark.slow, pytest.mark.world, namespaces.skip_without()]
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -19,7 +19,7 @@ import pytest
 
 from catdog_ray.ledger import StudyDirectory
 
-pytestmark = [pytest.mark.slow, namespaces.skip_without("sshd", "ssh", "rsync", "ss", "nsenter")]
+pytestmark = [pytest.mark.slow, pytest.mark.world, namespaces.skip_without("sshd", "ssh", "rsync", "ss", "nsenter")]
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 420

@@ -65,6 +65,7 @@ def test_preflight_names_node_and_cure_within_seconds(nodes: dict[str, Any]) -> 
     assert nodes["left_in_storage"] == []
 
 
+@pytest.mark.world
 @namespaces.skip_without()
 def test_the_autoscaler_is_asked_for_all_at_once_and_gives_all_back(tmp_path: Path) -> None:
     done = namespaces.run_in_world(

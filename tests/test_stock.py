@@ -101,7 +101,7 @@ COMMAND = [sys.executable, "-m", "catdog_ray.baseline", "--num-samples", "2", "-
 
 
 def test_the_command_interrupted_and_resumed(tmp_path):
-    settings = {"data.image_size": 16, "data.drawn_train": 60, "data.drawn_test": 20, "search.max_epochs": 27}
+    settings = {"data.image_size": 16, "data.drawn_train": 60, "data.drawn_test": 20, "search.max_epochs": 12}
     flags = ["--output", str(tmp_path)] + [f"--set={key}={value}" for key, value in settings.items()]
     process = subprocess.Popen([*COMMAND, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
