@@ -132,7 +132,6 @@ _FACTS: Mapping[str, tuple[type, ...]] = {
     "config.search.grace_epochs": (int,),
     "config.search.reduction_factor": (int,),
     "config.search.startup_trials": (int,),
-    "config.cluster.cpus_per_trial": (float, int),
 }
 """What a comparison needs of study.json."""
 
@@ -149,7 +148,6 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "config.search.scoring_window": (1, _MOST),
     "config.search.grace_epochs": (1, _MOST),
     "config.search.reduction_factor": (2, _MOST),
-    "config.cluster.cpus_per_trial": (1e-3, _MOST),
 }
 
 

@@ -27,11 +27,32 @@ class ClusterError(UserError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A joined or started Ray: how many trials fit at once, and one dictionary of facts per node."""
+    """A joined or started Ray, and one dictionary of facts per node."""
 
-    slots: int
+    settings: ClusterSettings
     nodes: tuple[dict[str, Any], ...]
     dashboard_url: str | None
+
+    def share(self, *, runs: int) -> capacity.Share:
+        """What each of `runs` trials gets, on the cluster at its largest. Raises ClusterError where not even one fits.
+
+        Tune fixes how many run at once at the start. Counted on today's nodes alone, the autoscaler would never be
+        asked for more.
+        """
+        import ray
+
+        # A trial lies on one node, so what is left over on several does not add up.
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        limits = None if self.settings.address == "local" else capacity.limits_of(ray.get_runtime_context().gcs_address)
+        found = capacity.share(self.settings, nodes, limits, runs=runs)
+        if found.at_once < 1:
+            resources = ray.cluster_resources()
+            raise ClusterError(
+                f"no room for a trial: it asks for {found.cpus:g} CPU and {found.gpus:g} GPU, "
+                f"Ray has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU; "
+                "no node is large enough; set cluster.cpus_per_trial and cluster.gpus_per_trial"
+            )
+        return found
 
 
 @contextmanager
@@ -47,7 +68,9 @@ def connect(settings: ClusterSettings) -> Iterator[Cluster]:
     with processes.none_left() if local else nullcontext(), ThreadPoolExecutor(1) as thread:
         try:
             context = processes.uninterrupted(lambda: _join(settings), on=thread)
-            yield Cluster(slots(settings), _describe_nodes(), context.dashboard_url or None)
+            found = Cluster(settings, _describe_nodes(), context.dashboard_url or None)
+            found.share(runs=1)
+            yield found
         finally:
             # A second Ctrl-C must not leave Ray half shut down.
             with processes.handling((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN):
@@ -79,30 +102,6 @@ def _join(settings: ClusterSettings) -> Any:
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
 
 
-def slots(settings: ClusterSettings) -> int:
-    """How many trials run at once, on the cluster at its largest. Raises ClusterError where not even one fits.
-
-    Tune fixes the number at the start. Counted on today's nodes alone, the autoscaler would never be asked for more.
-    """
-    import ray
-
-    if settings.address != "local" and settings.max_concurrent is not None:
-        # The cluster may still be scaling up; Ray queues what does not fit yet.
-        return settings.max_concurrent
-    resources = ray.cluster_resources()
-    # A trial lies on one node, so what is left over on several does not add up.
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    limits = None if settings.address == "local" else capacity.limits_of(ray.get_runtime_context().gcs_address)
-    room = capacity.room_at_most(nodes, limits, settings)
-    if room < 1:
-        raise ClusterError(
-            f"no room for a trial: it asks for {settings.cpus_per_trial:g} CPU and {settings.gpus_per_trial:g} GPU, "
-            f"Ray has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU; "
-            "no node is large enough; set cluster.cpus_per_trial and cluster.gpus_per_trial"
-        )
-    return min(room, settings.max_concurrent or room)
-
-
 def run_trials(
     function: Callable[..., None],
     *,
@@ -112,12 +111,12 @@ def run_trials(
     scheduler: Any,
     callback: Any,
     settings: ClusterSettings,
-    concurrent: int,
+    share: capacity.Share,
     storage_path: str,
     name_of: Callable[[Mapping[str, Any]], str],
     stop: Any = None,
 ) -> None:
-    """Run `count` trials of `function(parameters, **arguments)`, `concurrent` at once; returns when all ended.
+    """Run `count` trials of `function(parameters, **arguments)`, each with its `share`; returns when all ended.
 
     `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
     `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted.
@@ -136,7 +135,7 @@ def run_trials(
 
     trainable = tune.with_resources(
         wrap_function(tune.with_parameters(function, **arguments)),
-        {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial},
+        {"cpu": share.cpus, "gpu": share.gpus},
     )
     # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
     trainable.__name__ = trainable.__qualname__ = function.__name__.removeprefix("run_").capitalize()
@@ -146,7 +145,7 @@ def run_trials(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=count,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=share.at_once,
             reuse_actors=True,
             trial_name_creator=named,
             trial_dirname_creator=named,
@@ -163,11 +162,12 @@ def run_trials(
     ).fit()
 
 
-def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
+def call(function: Callable[..., Any], *arguments: Any, running_on: Cluster) -> Any:
     """Run one function on a worker with a trial's resources and return what it returns."""
     import ray
 
-    remote = ray.remote(num_cpus=settings.cpus_per_trial, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
+    each = running_on.share(runs=1)
+    remote = ray.remote(num_cpus=each.cpus, num_gpus=each.gpus, max_retries=0)(function)
     return ray.get(remote.remote(*arguments))
 
 

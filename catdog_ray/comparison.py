@@ -256,9 +256,8 @@ def _is_full(study: Evidence) -> bool:
 
 def _replayed(name: str, searches: Sequence[Evidence], *, orders: int) -> EarlyStopping:
     facts = searches[0].facts
-    # A node that does not say what it has counts as one.
-    held = sum(node.get("ray_cpus") or 1 for node in facts["nodes"])
-    concurrent = max(1, int(held // facts["config"]["cluster"]["cpus_per_trial"]))
+    # Trials on one core each; a node that does not say what it has counts as one.
+    concurrent = max(1, int(sum(node.get("ray_cpus") or 1 for node in facts["nodes"])))
     effects = [
         simulate.effect(
             {row.trial: _curve(study.courses[row.trial]) for row in study.trials if row.status != "failed"},

@@ -220,7 +220,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+        chosen = str if str in arguments and isinstance(value, str) and not _hint(value) else arguments[0]
+        return _convert(value, chosen, where)
     if kind is float:
         return _number(value, where)
     if type(value) is not kind:

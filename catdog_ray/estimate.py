@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from catdog_ray import capacity
 from catdog_ray.ledger import RecordError, StudyDirectory, portable
 from catdog_ray.settings import Config, ConfigError, SearchSettings
 
@@ -87,7 +88,8 @@ def concurrency(config: Config) -> int:
         raise ConfigError("--estimate: how many trials run at once on the full cluster? --set cluster.max_concurrent=N")
     if cluster.gpus_per_trial:
         return max(1, int(1 / cluster.gpus_per_trial))
-    return max(1, int((os.cpu_count() or 1) / cluster.cpus_per_trial))
+    cores = {"CPU": float(os.cpu_count() or 1)}
+    return max(1, capacity.share(cluster, [cores], runs=config.search.num_samples).at_once)
 
 
 def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> dict[str, Stage]:

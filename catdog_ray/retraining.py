@@ -115,6 +115,7 @@ def run(
     planned = _planned(study, config, chosen, storage_path, keeper)
     recorder = _Recorder(study, config, splits.test, chosen, len(planned), on_progress, keeper)
     if planned:
+        share = running_on.share(runs=len(chosen) * config.retrain.seeds)
         cluster.run_trials(
             trial.run_retraining,
             arguments={
@@ -124,14 +125,14 @@ def run(
                 "augment_settings": config.augment,
                 "train_settings": config.train,
                 "milestones": config.retrain.milestones,
-                "threads": max(1, int(config.cluster.cpus_per_trial)),
+                "threads": share.threads,
             },
             searcher=StudySearcher(None, planned=planned, max_epochs=config.retrain.milestones[-1]),
             count=len(planned),
             scheduler=None,
             callback=recorder,
             settings=config.cluster,
-            concurrent=min(running_on.slots, len(planned)),
+            share=share,
             storage_path=storage_path,
             name_of=run_name,
         )

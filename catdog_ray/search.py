@@ -56,6 +56,8 @@ def run(
         suggester = _suggester(study, config)
         for row in sorted(finished, key=lambda row: row.trial):
             suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
+        # Of all trials, not of what is left: a resumed search computes with as many threads as before.
+        share = running_on.share(runs=settings.num_samples)
         cluster.run_trials(
             trial.run_trial,
             arguments={
@@ -67,7 +69,7 @@ def run(
                 "epochs": settings.max_epochs,
                 "scoring_window": settings.scoring_window,
                 "seed": config.seed,
-                "threads": max(1, int(config.cluster.cpus_per_trial)),
+                "threads": share.threads,
             },
             searcher=StudySearcher(
                 suggester, planned=planned, open_numbers=open_numbers, max_epochs=settings.max_epochs
@@ -76,7 +78,7 @@ def run(
             scheduler=past.asha,
             callback=_Recorder(recorder),
             settings=config.cluster,
-            concurrent=min(running_on.slots, remaining),
+            share=share,
             storage_path=cluster.storage(config.cluster, study.path),
             name_of=lambda parameters: trial_name(parameters["number"]),
             stop=TimeBudget(left_s) if math.isfinite(left_s) else None,

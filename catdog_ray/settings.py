@@ -161,7 +161,7 @@ class ClusterSettings:
     """Where trials run and what each of them gets."""
 
     address: str
-    cpus_per_trial: float
+    cpus_per_trial: float | str
     gpus_per_trial: float
     max_concurrent: int | None
     max_failures: int
@@ -210,6 +210,9 @@ METHODS = ("tpe", "random", "keras-tuner")
 STOCK = "keras-tuner-stock"
 """The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
 
+
+AUTO = "auto"
+"""`cluster.cpus_per_trial`: as many cores as let all trials run at once, one at least (`capacity.share`)."""
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """Keras' dtype policies: weights are float32 in each of them."""
@@ -287,8 +290,9 @@ def check(config: Config) -> None:
         raise ConfigError("retrain.milestones and retrain.configurations must not be empty (or: --no-retrain)")
     if list(retrain.milestones) != sorted(set(retrain.milestones)) or min(retrain.milestones, default=1) < 1:
         raise ConfigError(f"retrain.milestones must be rising epochs from 1 on, got {list(retrain.milestones)!r}")
-    if cluster.cpus_per_trial <= 0:
-        raise ConfigError(f"cluster.cpus_per_trial must be above 0, got {cluster.cpus_per_trial!r}")
+    cpus = cluster.cpus_per_trial
+    if cpus != AUTO and (isinstance(cpus, str) or cpus <= 0):
+        raise ConfigError(f"cluster.cpus_per_trial must be above 0 or {AUTO}, got {cluster.cpus_per_trial!r}")
     if cluster.gpus_per_trial < 0 or (cluster.gpus_per_trial > 1 and cluster.gpus_per_trial % 1):
         raise ConfigError(
             "cluster.gpus_per_trial must be 0, a fraction of one GPU, or a whole number, "

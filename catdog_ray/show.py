@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,8 @@ def _again(folder: Path, config: Config, with_search: bool) -> str:
 
 def _print_cluster(console: Console, running_on: Cluster) -> None:
     """How many trials fit, and where the dashboard is; its token is for the person at this terminal only."""
-    console.print(f"Ray with {len(running_on.nodes)} node(s), {running_on.slots} trial(s) at once", highlight=False)
+    room = running_on.share(runs=sys.maxsize).at_once
+    console.print(f"Ray with {len(running_on.nodes)} node(s), {room} trial(s) at once", highlight=False)
     if running_on.dashboard_url:
         token = os.environ.get("RAY_AUTH_TOKEN")
         # A token that is not in the environment is the user's own file, which Ray's command reads.

@@ -50,8 +50,10 @@ def run(
                 preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
                 if on_cluster is not None:
                     on_cluster(running_on)
-                _require_network(config, splits)
+                _require_network(config, splits, running_on)
                 if with_search:
+                    share = running_on.share(runs=config.search.num_samples)
+                    describe(share=share.__dict__)
                     search.run(
                         study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
                     )
@@ -69,14 +71,12 @@ def _can_retrain(study: StudyDirectory, config: Config) -> bool:
     return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
 
 
-def _require_network(config: Config, splits: data.Splits) -> None:
+def _require_network(config: Config, splits: data.Splits, running_on: cluster.Cluster) -> None:
     """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
     if config.model.builder is None:
         return
     size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
-    wrong = cluster.call(
-        trial.check_network, config.model, dict(config.baseline), size, classes, settings=config.cluster
-    )
+    wrong = cluster.call(trial.check_network, config.model, dict(config.baseline), size, classes, running_on=running_on)
     if wrong is not None:
         raise ConfigError(f"--model {config.model.builder}: {wrong}")
 

@@ -94,7 +94,7 @@ def main(work: Path) -> None:
     try:
         splits = images.load(config.data)
         with cluster.connect(config.cluster) as running_on:
-            report["slots"] = running_on.slots
+            report["slots"] = running_on.share(runs=100).at_once
             report["nodes_at_first"] = len(running_on.nodes)
             preflight.check(config.cluster, str(work / "share" / "study"))
             ended = threading.Event()

@@ -179,7 +179,6 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
         (lambda facts: facts["config"].update(seed=-1), r"config\.seed must be at least 0 and at most .*, got -1"),
         (lambda facts: facts["config"]["search"].pop("startup_trials"), r"config\.search\.startup_trials is missing"),
         (lambda facts: facts["config"]["search"].update(reduction_factor=1), r"reduction_factor must be at least 2"),
-        (lambda facts: facts["config"]["cluster"].update(cpus_per_trial=0), r"cpus_per_trial must be at least 0\.001"),
         (lambda facts: facts["config"]["search"].update(time_budget_s="1 h"), r"time_budget_s must be seconds or null"),
         (lambda facts: facts.update(data=None), r"study\.json: data cannot be .None"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from conftest import LOCAL
 
 from catdog_ray import capacity
-from catdog_ray.capacity import Limits, NodeType
+from catdog_ray.capacity import Limits, NodeType, Share
 
 HALF = dataclasses.replace(LOCAL, address="auto", cpus_per_trial=2, gpus_per_trial=0.5, max_concurrent=None)
 HEAD = {"CPU": 0.0}
@@ -32,8 +32,7 @@ WORKER = {"CPU": 4.0, "GPU": 1.0}
     ],
 )
 def test_room_on_a_node(resources: dict[str, float], cpus: float, gpus: float, fits: int) -> None:
-    settings = dataclasses.replace(LOCAL, cpus_per_trial=cpus, gpus_per_trial=gpus)
-    assert capacity.room(resources, settings) == fits
+    assert capacity.room(resources, cpus, gpus) == fits
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,50 @@ def test_room_on_a_node(resources: dict[str, float], cpus: float, gpus: float, f
     ],
 )
 def test_room_on_the_cluster_at_its_largest(nodes: list[dict[str, float]], limits: Limits | None, most: int) -> None:
-    assert capacity.room_at_most(nodes, limits, HALF) == most
+    assert capacity.room_at_most(nodes, limits, 2, 0.5) == most
+    assert capacity.share(HALF, nodes, limits, runs=100) == Share(2, 0.5, most)
+    assert capacity.share(HALF, nodes, limits, runs=1) == Share(2, 0.5, 1)
+
+
+AUTO = dataclasses.replace(LOCAL, cpus_per_trial="auto", max_concurrent=None)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "runs", "cpus", "at_once"),
+    [
+        ([2], 8, 1, 2),  # a search on two cores: two trials at once
+        ([2], 1, 2, 1),  # one retraining run: the second core is its
+        ([16], 5, 3, 5),
+        ([16], 16, 1, 16),
+        ([16], 9, 1, 9),  # two cores each would let eight go at once
+        ([4, 2], 3, 2, 3),
+        ([4, 2], 2, 2, 2),  # three cores fit on one node only
+        ([0, 4, 4], 2, 4, 2),
+        ([3], 1, 3, 1),
+        ([0], 1, 1, 0),
+    ],
+)
+def test_cores_that_would_be_idle_go_to_the_trials(nodes: list[int], runs: int, cpus: int, at_once: int) -> None:
+    found = capacity.share(AUTO, [{"CPU": float(cores)} for cores in nodes], runs=runs)
+    assert found == Share(cpus, 0, at_once)
+    assert found.threads == cpus
+
+
+def test_automatic_cores_with_few_at_once_with_gpus_and_with_an_autoscaler() -> None:
+    few = dataclasses.replace(AUTO, max_concurrent=2)
+    assert capacity.share(few, [{"CPU": 8.0}], runs=10) == Share(4, 0, 2)
+    half = dataclasses.replace(AUTO, address="auto", gpus_per_trial=0.5)
+    limits = Limits((NodeType({"CPU": 4, "GPU": 1}, 4), NodeType({"CPU": 64, "GPU": 4}, 1)), 4)
+    # The head has no GPU; the smaller part counts, so that a trial fits on both.
+    assert capacity.share(half, [HEAD], limits, runs=100) == Share(2, 0.5, 2 * 3 + 8)
+    assert capacity.share(half, [{"CPU": 1.0, "GPU": 1.0}], runs=100).cpus == 1
+    assert capacity.share(half, [{"CPU": 8.0}], runs=100).at_once == 0
+    # A cluster that scales may still be small.
+    named = dataclasses.replace(AUTO, address="auto", max_concurrent=9)
+    assert capacity.share(named, [HEAD], runs=100) == Share(1, 0, 9)
+    scaling = Limits((NodeType({"CPU": 4}, 2),), 2)
+    assert capacity.share(dataclasses.replace(AUTO, address="auto"), [HEAD], scaling, runs=2) == Share(4, 0, 2)
+    assert capacity.share(dataclasses.replace(AUTO, address="auto"), [HEAD], scaling, runs=8) == Share(1, 0, 8)
 
 
 def test_the_limits_are_read_from_the_file_of_the_autoscaler_that_serves_this_ray(tmp_path: Path) -> None:

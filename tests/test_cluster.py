@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import LOCAL
 
-from catdog_ray import cluster
+from catdog_ray import capacity, cluster
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.space import HyperParameters
 
@@ -24,7 +24,7 @@ POINT = HyperParameters.of({"x": 1})
 
 @pytest.mark.slow
 def test_a_started_ray_says_what_it_has_without_its_name(ray_cluster):
-    assert ray_cluster.slots == min(2, ray_cluster.nodes[0]["cores"])
+    assert ray_cluster.share(runs=9).at_once == min(2, ray_cluster.nodes[0]["cores"])
     facts = ray_cluster.nodes[0]
     assert facts["memory_bytes"] > 10**9
     assert facts["cpu_model"]
@@ -33,18 +33,21 @@ def test_a_started_ray_says_what_it_has_without_its_name(ray_cluster):
 
 
 @pytest.mark.slow
-def test_slots(ray_cluster):
+def test_the_share_of_a_trial(ray_cluster):
     import ray
 
+    def share(runs=100, **changed):
+        settings = dataclasses.replace(LOCAL, max_concurrent=None, **changed)
+        return dataclasses.replace(ray_cluster, settings=settings).share(runs=runs)
+
     cpus = int(ray.cluster_resources()["CPU"])
-    assert cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=0.5, max_concurrent=None)) == 2 * cpus
-    assert cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=0.5, max_concurrent=1)) == 1
+    assert share(cpus_per_trial=0.5).at_once == 2 * cpus
+    assert share(cpus_per_trial="auto") == capacity.Share(1, 0, cpus)
+    assert share(cpus_per_trial="auto", runs=1) == capacity.Share(cpus, 0, 1)
     with pytest.raises(cluster.ClusterError, match=r"no room for a trial: it asks for 1 CPU and 1 GPU, .* 0 GPU"):
-        cluster.slots(dataclasses.replace(LOCAL, gpus_per_trial=1.0))
+        share(gpus_per_trial=1.0)
     with pytest.raises(cluster.ClusterError, match=r"asks for 512 CPU"):
-        cluster.slots(dataclasses.replace(LOCAL, cpus_per_trial=512.0))
-    # A cluster that scales may still be small.
-    assert cluster.slots(dataclasses.replace(LOCAL, address="auto", max_concurrent=9, gpus_per_trial=1.0)) == 9
+        share(cpus_per_trial=512.0)
 
 
 def _end_slowly(parameters, *, seconds: float) -> None:

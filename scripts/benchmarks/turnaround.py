@@ -185,7 +185,7 @@ def run_ours(count: int, folder: Path) -> list[Event]:
             scheduler=None,
             callback=Callback(),
             settings=settings.cluster,
-            concurrent=min(running_on.slots, count),
+            share=running_on.share(runs=count),
             storage_path=str(folder / "ray"),
             name_of=lambda parameters: f"trial-{parameters['number']:04d}",
         )
