@@ -37,6 +37,9 @@ SMALL = {
 DASHBOARD = {"cluster.dashboard": "true"}
 """What is asked for by default, and takes processes and seconds of its own."""
 
+ONE_AT_ONCE = {"cluster.max_concurrent": 1}
+"""Where it does not matter how many trials go at once: a second worker imports TensorFlow too."""
+
 
 def command(output: Path, *flags: str, **settings: object) -> list[str]:
     chosen = {
@@ -192,7 +195,7 @@ def test_a_killed_driver_is_resumed_to_the_asked_number_of_trials(tmp_path: Path
 
 def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: Path):
     wild = {"space.learning_rate": "{choices: [1.0e+25]}", "baseline.learning_rate": "1.0e+25"}
-    done = run(command(tmp_path, "--num-samples", "2", "--name", "wild", "--no-retrain", **wild))
+    done = run(command(tmp_path, "--num-samples", "2", "--name", "wild", "--no-retrain", **wild, **ONE_AT_ONCE))
     assert done.returncode == 1
     assert done.stderr.startswith("failed: no trial has a score; the reasons are in ")
 
@@ -203,7 +206,7 @@ def test_the_space_with_depth_and_a_driver_without_tensorflow(tmp_path: Path):
     # In one process, to see what the driver has imported when all is done.
     program = "import sys; from catdog_ray import tune; tune.main(sys.argv[1:]); "
     program += "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
-    done = run([sys.executable, "-c", program, *command(tmp_path, *flags)[3:]])
+    done = run([sys.executable, "-c", program, *command(tmp_path, *flags, **ONE_AT_ONCE)[3:]])
     assert done.returncode == 0, done.stderr
     rows = StudyDirectory(tmp_path / "results" / "deep").trials.read()
     assert {"conv_layers", "dense_layers"} <= set(rows[0].hyperparameters)
