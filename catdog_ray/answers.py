@@ -42,6 +42,7 @@ class Trained:
     folder: Path
     class_names: tuple[str, ...]
     image_size: int
+    flip: bool
     configuration: str | None
     recorded_accuracy: float | None
     recorded_images: int | None
@@ -74,7 +75,7 @@ def classify(folder: Path, places: Sequence[str], *, as_json: bool, export_to: P
     started = time.perf_counter()
     found: list[Prediction] = []
     with Console(stderr=True).status("classifying") as status:
-        for item in prediction.classify(network, find(places, names), names, image_size=size):
+        for item in prediction.classify(network, find(places, names), names, image_size=size, flip=trained.flip):
             found.append(item)
             if not len(found) % 250:
                 status.update(f"classifying: {len(found):,}")
@@ -100,7 +101,9 @@ def read_trained(folder: Path) -> Trained:
         names = tuple(str(name) for name in facts["data"]["class_names"])
         size = facts["config"]["data"]["image_size"]
         is_drawn = bool(facts["data"]["drawn"])
-    except (KeyError, TypeError):
+        # As the accuracy on record was found; studies from before the setting had none.
+        flip = facts["config"].get("train", {}).get("test_time_flip", False) is True
+    except (KeyError, TypeError, AttributeError):
         raise RecordError(f"{folder / 'study.json'}: does not tell the class names and the image size") from None
     if len(names) < 2 or type(size) is not int or not 8 <= size <= LARGEST_IMAGE_SIZE:
         raise RecordError(f"{folder / 'study.json'}: its class names {names!r} or image size {size!r} cannot be")
@@ -108,13 +111,14 @@ def read_trained(folder: Path) -> Trained:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         key = (model["configuration"], model["seed"], model["epochs"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return Trained(folder, names, size, None, None, None, is_drawn)
+        return Trained(folder, names, size, flip, None, None, None, is_drawn)
     rows = [row for row in study.retrain.read() if (row.configuration, row.seed, row.milestone) == key]
     words = f"{key[0]}, seed {key[1]}, {key[2]} epochs"
     return Trained(
         folder,
         names,
         size,
+        flip,
         printable(words),
         rows[0].test_accuracy if rows else None,
         rows[0].test_images if rows else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,6 +14,24 @@ from catdog_ray.space import HyperParameters
 _FILTER_FACTORS = (1, 2, 4, 4)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How Adam's learning rate and the weights' average go over a run.
+
+    `decay_steps`: to zero by half a cosine over so many steps (None: constant). `ema_momentum`: of the running average
+    of the weights (0: none is kept).
+    """
+
+    decay_steps: int | None = None
+    ema_momentum: float = 0.0
+
+    def optimizer(self, learning_rate: float) -> keras.Optimizer:
+        """Adam, beginning with `learning_rate`."""
+        rate = keras.optimizers.schedules.CosineDecay(learning_rate, self.decay_steps) if self.decay_steps else None
+        average = {"use_ema": True, "ema_momentum": self.ema_momentum} if self.ema_momentum else {}
+        return keras.optimizers.Adam(learning_rate if rate is None else rate, **average)
+
+
 def build(
     hyperparameters: HyperParameters,
     settings: ModelSettings,
@@ -20,6 +39,7 @@ def build(
     image_size: int,
     classes: int,
     jit_compile: bool | str = "auto",
+    recipe: Recipe | None = None,
 ) -> keras.Model:
     """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam. Or the user's own network.
 
@@ -27,7 +47,11 @@ def build(
     dtype policy of the moment. Raises BuilderError where `settings.builder` gives something else.
     """
     if settings.builder is not None:
-        return _own(hyperparameters, settings.builder, image_size=image_size, classes=classes, jit_compile=jit_compile)
+        model = _own(
+            hyperparameters, settings.builder, (image_size, classes), jit_compile=jit_compile, recipe=recipe or Recipe()
+        )
+        model.optimizer.build(model.trainable_variables)
+        return model
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
     units = int(hyperparameters.number("dense_units"))
@@ -44,7 +68,7 @@ def build(
     layers.append(keras.layers.Dense(classes, activation="softmax", dtype="float32"))
     model = keras.Sequential(layers)
     model.compile(
-        optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate")),
+        optimizer=(recipe or Recipe()).optimizer(hyperparameters.number("learning_rate")),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=jit_compile,
@@ -58,23 +82,28 @@ class BuilderError(Exception):
 
 
 def _own(
-    hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int, jit_compile: bool | str
+    hyperparameters: HyperParameters, name: str, shape: tuple[int, int], *, jit_compile: bool | str, recipe: Recipe
 ) -> keras.Model:
     """What `function(hyperparameters, input_shape, classes)` returns, compiled if it is not yet."""
+    image_size, classes = shape
     function = builder.resolve(name)
     try:
         model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
     _require_trainable(name, model, image_size=image_size, classes=classes)
+    if model.compiled and recipe != Recipe():
+        raise BuilderError(
+            f"{name} returns a compiled model, whose optimizer is its own; for train.learning_rate_schedule and "
+            "train.ema_momentum return it uncompiled"
+        )
     if not model.compiled:
         model.compile(
-            optimizer=keras.optimizers.Adam(hyperparameters.number("learning_rate", 1e-3)),
+            optimizer=recipe.optimizer(hyperparameters.number("learning_rate", 1e-3)),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             jit_compile=jit_compile,
         )
-    model.optimizer.build(model.trainable_variables)
     return model
 
 

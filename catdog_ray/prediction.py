@@ -11,12 +11,12 @@ from itertools import islice
 import keras
 import numpy as np
 
-from catdog_ray import train
+from catdog_ray import evaluation
 from catdog_ray.data import Images
 from catdog_ray.decoding import Unreadable, decode, decoders
 from catdog_ray.pictures import Picture
 
-_CHUNK = train.EVALUATION_BATCH
+_CHUNK = evaluation.EVALUATION_BATCH
 _CHUNKS_AHEAD = 2
 
 
@@ -37,12 +37,20 @@ class Prediction:
 
 
 def classify(
-    network: keras.Model, pictures: Iterable[Picture], class_names: Sequence[str], *, image_size: int
+    network: keras.Model,
+    pictures: Iterable[Picture],
+    class_names: Sequence[str],
+    *,
+    image_size: int,
+    flip: bool = False,
 ) -> Iterator[Prediction]:
-    """Decode on all cores ahead of the network; at most three chunks of 250 pictures are in memory."""
+    """Decode on all cores ahead of the network; at most three chunks of 250 pictures are in memory.
+
+    With `flip` each probability is the mean over the picture and its mirror image.
+    """
     with decoders() as threads:
         for chunk in _decoded(threads, pictures, image_size):
-            yield from _predict(network, chunk, class_names)
+            yield from _predict(network, chunk, class_names, flip=flip)
 
 
 def warm_up(network: keras.Model, *, image_size: int) -> None:
@@ -76,14 +84,16 @@ def _decoded(threads: ThreadPoolExecutor, pictures: Iterable[Picture], image_siz
         yield [job.result() for job in jobs]
 
 
-def _predict(network: keras.Model, chunk: Sequence[Decoded], class_names: Sequence[str]) -> Iterator[Prediction]:
+def _predict(
+    network: keras.Model, chunk: Sequence[Decoded], class_names: Sequence[str], *, flip: bool
+) -> Iterator[Prediction]:
     readable = [(picture, found) for picture, found in chunk if isinstance(found, np.ndarray)]
     rows: Iterator[np.ndarray] = iter(())
     if readable:
         pixels = np.stack([found for _, found in readable])
         files = tuple(picture.file for picture, _ in readable)
         images = Images(pixels, np.zeros(len(files), np.int32), files, tuple(class_names))
-        rows = iter(train.predict(network, images))
+        rows = iter(evaluation.predict(network, images, flip=flip))
     for picture, found in chunk:
         if isinstance(found, str):
             yield Prediction(picture.file, picture.true_class, None, None, found)

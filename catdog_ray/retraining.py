@@ -27,7 +27,7 @@ from catdog_ray.records import (
     finite_or_none,
 )
 from catdog_ray.searchers import Planned, StudySearcher
-from catdog_ray.settings import Config
+from catdog_ray.settings import Config, ConfigError
 from catdog_ray.space import HyperParameters
 
 OnProgress = Callable[[Progress], None]
@@ -107,8 +107,10 @@ def run(
 ) -> list[RetrainRow]:
     """Train what is not on record yet; returns all rows. Raises KeyboardInterrupt if interrupted.
 
-    Trains on training and selection images together and reports on the test split.
+    Trains on training and selection images together and reports on the test split. Raises ConfigError where the
+    learning rate falls to zero at another epoch than in runs on record.
     """
+    _require_same_length(study, config)
     _drop_uncommitted_predictions(study)
     keeper = _ModelFile.wanted(study.path, config, chosen)
     storage_path = cluster.storage(config.cluster, study.path)
@@ -137,6 +139,17 @@ def run(
             name_of=run_name,
         )
     return study.retrain.read()
+
+
+def _require_same_length(study: StudyDirectory, config: Config) -> None:
+    """A run whose learning rate follows a schedule is not the beginning of a longer one."""
+    schedule, last = config.train.learning_rate_schedule, config.retrain.milestones[-1]
+    others = {row.milestone for row in study.retrain.read()} - {last}
+    if schedule != "constant" and others:
+        raise ConfigError(
+            f"retrain.milestones: {study.path} has runs of {min(others)} epochs, and train.learning_rate_schedule "
+            f"{schedule} makes one of {last} epochs another run from its first epoch on; retrain it in another study"
+        )
 
 
 def run_name(parameters: Mapping[str, Any]) -> str:

@@ -129,6 +129,9 @@ class TrainSettings:
     checkpoint_epochs: int
     precision: str
     jit_compile: str
+    learning_rate_schedule: str
+    ema_momentum: float
+    test_time_flip: bool
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,10 @@ JIT_COMPILE: Mapping[str, bool | str] = {"auto": "auto", "always": True, "never"
 """`train.jit_compile` in Keras' words; its `auto` means XLA with JAX, and with TensorFlow on a GPU only."""
 
 
+SCHEDULES = ("constant", "cosine")
+"""How the learning rate goes on: as it is, or to zero by half a cosine over the run."""
+
+
 KERNELS = ("fused", "imagedatagenerator")
 """What may move the pixels: one resampling of the whole batch, or Keras' own of every image (the reference)."""
 
@@ -267,6 +274,8 @@ def check(config: Config) -> None:
     _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
     _one_of("train.precision", config.train.precision, PRECISIONS)
     _one_of("train.jit_compile", config.train.jit_compile, tuple(JIT_COMPILE))
+    _one_of("train.learning_rate_schedule", config.train.learning_rate_schedule, SCHEDULES)
+    _between("train.ema_momentum", config.train.ema_momentum, 0.0, 0.99999)
     _one_of("search.method", search.method, (*METHODS, STOCK))
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
         _at_least(f"search.{name}", getattr(search, name), 1)
@@ -290,6 +299,12 @@ def check(config: Config) -> None:
         raise ConfigError("retrain.milestones and retrain.configurations must not be empty (or: --no-retrain)")
     if list(retrain.milestones) != sorted(set(retrain.milestones)) or min(retrain.milestones, default=1) < 1:
         raise ConfigError(f"retrain.milestones must be rising epochs from 1 on, got {list(retrain.milestones)!r}")
+    if retrain.enabled and config.train.learning_rate_schedule != "constant" and len(retrain.milestones) > 1:
+        raise ConfigError(
+            f"retrain.milestones must be one epoch with train.learning_rate_schedule "
+            f"{config.train.learning_rate_schedule} (a run that ends later is another run from its first epoch on), "
+            f"got {list(retrain.milestones)!r}"
+        )
     cpus = cluster.cpus_per_trial
     if cpus != AUTO and (isinstance(cpus, str) or cpus <= 0):
         raise ConfigError(f"cluster.cpus_per_trial must be above 0 or {AUTO}, got {cluster.cpus_per_trial!r}")

@@ -1,4 +1,4 @@
-"""Fit one model, one `EpochRow` per epoch; checkpoint, resume, evaluate, predict. Knows no Ray and no tuner."""
+"""Fit one model, one `EpochRow` per epoch; checkpoint, resume. Knows no Ray and no tuner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from catdog_ray import augment, model
+from catdog_ray import augment, evaluation, model
 from catdog_ray.data import Images
 from catdog_ray.ledger import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
@@ -22,9 +22,6 @@ from catdog_ray.settings import JIT_COMPILE, AugmentSettings, ModelSettings, Tra
 from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
-
-EVALUATION_BATCH = 250
-"""Images per step where nothing is learnt; it bounds memory and changes no result beyond rounding."""
 
 _DIVERGENCE_CHECK_STEPS = 16
 
@@ -73,13 +70,19 @@ def fit(
     keras.utils.set_random_seed(seed)
     # Set every time: the process may have been another study's worker.
     keras.config.set_dtype_policy(settings.train.precision)
+    steps = math.ceil(len(train.labels) / settings.train.batch_size)
     network = model.build(
         hyperparameters,
         settings.model,
         image_size=train.pixels.shape[1],
         classes=len(train.class_names),
         jit_compile=JIT_COMPILE[settings.train.jit_compile],
+        recipe=model.Recipe(
+            decay_steps=epochs * steps if settings.train.learning_rate_schedule == "cosine" else None,
+            ema_momentum=settings.train.ema_momentum,
+        ),
     )
+    own_scores = bool(settings.train.ema_momentum or settings.train.test_time_flip)
     first = load_checkpoint(resume_from, network) if resume_from is not None else 0
     batches = augment.training_batches(
         train, settings.augment, batch_size=settings.train.batch_size, seed=seed, first_epoch=first
@@ -87,27 +90,19 @@ def fit(
     if first < epochs:
         network.fit(
             batches,
-            steps_per_epoch=math.ceil(len(train.labels) / settings.train.batch_size),
+            steps_per_epoch=steps,
             initial_epoch=first,
             epochs=epochs,
             shuffle=False,
-            validation_data=RescaledBatches(selection),
-            callbacks=[_Reporter(seed, on_epoch), *callbacks],
+            # Keras' own validation reuses its iterator, and knows neither averaged weights nor mirrored images.
+            validation_data=None if own_scores else evaluation.RescaledBatches(selection),
+            callbacks=[
+                _Reporter(seed, on_epoch, selection if own_scores else None, flip=settings.train.test_time_flip),
+                *callbacks,
+            ],
             verbose=0,
         )
     return network
-
-
-def evaluate(network: keras.Model, images: Images) -> tuple[float, float]:
-    """Mean loss and accuracy (a fraction) on images without augmentation."""
-    scores = network.evaluate(RescaledBatches(images), verbose=0, return_dict=True)
-    return float(scores["loss"]), float(scores["accuracy"])
-
-
-def predict(network: keras.Model, images: Images) -> np.ndarray:
-    """Probabilities (n, classes) float32."""
-    probabilities: np.ndarray = network.predict(RescaledBatches(images), verbose=0)
-    return probabilities
 
 
 def save_checkpoint(path: Path, network: keras.Model, *, epoch: int) -> None:
@@ -144,27 +139,16 @@ def load_checkpoint(path: Path, network: keras.Model) -> int:
     return epoch
 
 
-class RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Images in order, rescaled batch by batch, so that no float copy of the whole split is made."""
-
-    def __init__(self, images: Images) -> None:
-        super().__init__()
-        self._images = images
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._images.labels) / EVALUATION_BATCH)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
-        return augment.rescale(self._images.pixels[part]), self._images.labels[part]
-
-
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reseeds dropout at the start of every epoch, watches the loss, and hands out one row per epoch."""
+    """Reseeds dropout at the start of every epoch, watches the loss, and hands out one row per epoch.
 
-    def __init__(self, seed: int, on_epoch: OnEpoch | None) -> None:
+    Scores `selection` itself where it is given, with `flip`; otherwise Keras has validated.
+    """
+
+    def __init__(self, seed: int, on_epoch: OnEpoch | None, selection: Images | None, *, flip: bool) -> None:
         super().__init__()
         self._seed, self._on_epoch = seed, on_epoch
+        self._selection, self._flip = selection, flip
         self._epoch, self._started = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -184,12 +168,16 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         scores = logs or {}
         self._require_finite(float(scores["loss"]))
+        if self._selection is None:
+            held_out = float(scores["val_loss"]), float(scores["val_accuracy"])
+        else:
+            held_out = evaluation.evaluate(self.model, self._selection, flip=self._flip)
         row = EpochRow(
             epoch=epoch + 1,
             train_loss=float(scores["loss"]),
             train_accuracy=float(scores["accuracy"]),
-            selection_loss=finite_or_none(float(scores["val_loss"])),
-            selection_accuracy=float(scores["val_accuracy"]),
+            selection_loss=finite_or_none(held_out[0]),
+            selection_accuracy=held_out[1],
             seconds=time.perf_counter() - self._started,
         )
         if self._on_epoch is not None:

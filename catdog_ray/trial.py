@@ -74,16 +74,18 @@ def run_retraining(
 
     At each milestone the report carries the clean training scores and the test probabilities (n, classes).
     """
-    from catdog_ray.train import evaluate, predict
+    from catdog_ray.evaluation import evaluate, predict
+
+    flip = train_settings.test_time_flip
 
     def at_milestone(row: EpochRow, network: keras.Model) -> Report:
         if row.epoch not in milestones:
             return {}
-        loss, accuracy = evaluate(network, train)
+        loss, accuracy = evaluate(network, train, flip=flip)
         return {
             "clean_train_loss": loss,
             "clean_train_accuracy": accuracy,
-            "probabilities": predict(network, test).tolist(),
+            "probabilities": predict(network, test, flip=flip).tolist(),
         }
 
     course = _Course(
@@ -109,14 +111,14 @@ def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image
     from catdog_ray import backend
 
     backend.prepare(threads=1)
-    from catdog_ray import model, train
+    from catdog_ray import evaluation, model
 
     pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
     blank = Images(pixels, np.zeros(2, np.int32), ("", ""), ("",) * classes)
     try:
         network = model.build(HyperParameters.of(point), model_settings, image_size=image_size, classes=classes)
-        train.evaluate(network, blank)
-        rows = train.predict(network, blank)
+        evaluation.evaluate(network, blank)
+        rows = evaluation.predict(network, blank)
         if not np.allclose(rows.sum(axis=1), 1, atol=0.02) or rows.min() < 0:
             return (
                 f"its model must put out probabilities, such as after a softmax; got {rows[0].tolist()} for a picture"
@@ -216,12 +218,14 @@ class _Course:
         return {"objective": objective(self._accuracies, window=self._window)}
 
     def _save(self, folder: Path, network: keras.Model, epoch: int) -> None:
+        from catdog_ray.evaluation import averaged
         from catdog_ray.train import save_checkpoint
 
         save_checkpoint(folder / "checkpoint.npz", network, epoch=epoch)
         (folder / "accuracies.json").write_text(json.dumps(self._accuracies), encoding="utf-8")
         if self._keep_model and epoch == max(self._always_save):
-            network.save(folder / "model.keras")
+            with averaged(network):
+                network.save(folder / "model.keras")
 
     def _fetch_checkpoint(self, folder: Path) -> Path | None:
         """A whole checkpoint: Ray's own after a lost worker, or one that an interrupted session left."""

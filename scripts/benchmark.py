@@ -40,22 +40,26 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--only: no such row; there are {', '.join(rows())}")
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
-    results = []
-    for name, row in chosen.items():
-        print(f"{name}: {row.words}", flush=True)
-        results.append(run(row, quick=flags.quick, has_gpu=bool(machine["gpus"])))
-    facts = {
-        "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python scripts/benchmark.py", *arguments]),
-        "commit": provenance.commit(),
-        "versions": provenance.versions(),
-        "machine": machine,
-        "quick": flags.quick,
-        "rows": merged(file, results) if flags.only else results,
-    }
-    print_table(facts["rows"])
+    earlier = read_rows(file) if flags.only else {}
     file.parent.mkdir(parents=True, exist_ok=True)
-    ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
+    results = []
+    for number, (name, row) in enumerate(chosen.items(), 1):
+        print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
+        measured = run(row, quick=flags.quick, has_gpu=bool(machine["gpus"]))
+        # Each row says when and from which commit it is: `--only` leaves others as they were.
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        results.append({**measured, "date_utc": date, "commit": provenance.commit()})
+        found = earlier | {result["name"]: result for result in results}
+        facts = {
+            "command": " ".join(["python scripts/benchmark.py", *arguments]),
+            "versions": provenance.versions(),
+            "machine": machine,
+            "quick": flags.quick,
+            "rows": [found[name] for name in rows() if name in found],
+        }
+        # After every row: the whole takes more than an hour, and what is measured is kept.
+        ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
+    print_table(facts["rows"])
     print(f"written to {file}")
     if any(row["state"] == "failed" for row in results):
         raise RunFailed("a row could not be measured")
@@ -100,12 +104,10 @@ def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
     return {**described(row), "state": "failed", "reason": last, "command": again}
 
 
-def merged(file: Path, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of an earlier run on this day and machine, the new ones in their places."""
+def read_rows(file: Path) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier run on this day and machine, by name."""
     earlier = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
-    new = {row["name"]: row for row in results}
-    kept = {row["name"]: row for row in earlier} | new
-    return [kept[name] for name in rows() if name in kept]
+    return {row["name"]: row for row in earlier}
 
 
 def machine_kind(machine: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:
     backend.prepare(threads=flags.threads)
     import numpy as np
 
-    from catdog_ray import config, drawn, records, train
+    from catdog_ray import config, drawn, evaluation, records, train
     from catdog_ray.data import Images
     from catdog_ray.space import HyperParameters
 
@@ -87,7 +87,7 @@ def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:
             seed=seed,
             on_epoch=lambda row, _: accuracies.append(row.selection_accuracy),
         )
-        result = train.evaluate(network, training)[1], accuracies[-1], records.objective(accuracies, window=3)
+        result = evaluation.evaluate(network, training)[1], accuracies[-1], records.objective(accuracies, window=3)
         print(f"seed {seed}: {what}: training {result[0]:.3f}, test {result[1]:.3f}, best {result[2]:.3f}", flush=True)
         return result
 

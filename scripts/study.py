@@ -1,7 +1,8 @@
 """Carry out the published study: `python scripts/study.py --data cats_and_dogs_filtered.zip`.
 
 Runs what results/README.md lists, one command after the other, each of which can also be typed by hand. What is
-finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands.
+finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
+`--part recipes` carries out what the protocol keeps apart: changes of the training itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,21 @@ SEEDS = (0, 1, 2)
 STOCK_TRIALS = 20
 RETRAINED = "cpu48-tpe-seed0"
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
+RECIPE_EPOCHS = 200
+RECIPES: Mapping[str, Mapping[str, str]] = {
+    "plain": {},
+    "longer": {"search.max_epochs": str(2 * RECIPE_EPOCHS), "search.grace_epochs": str(2 * RECIPE_EPOCHS)},
+    "cosine": {"train.learning_rate_schedule": "cosine"},
+    "average": {"train.ema_momentum": "0.999"},
+    "flip": {"train.test_time_flip": "true"},
+    "batch-64": {"train.batch_size": "64"},
+    "all": {
+        "train.learning_rate_schedule": "cosine",
+        "train.ema_momentum": "0.999",
+        "train.test_time_flip": "true",
+    },
+}
+"""One change of the training each, the last three together in `all`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,19 @@ def runs() -> list[Run]:
     return found
 
 
+def recipes() -> list[Run]:
+    """One run of the brief's own configuration by each recipe and seed, on the selection split alone."""
+    found = []
+    for seed in SEEDS:
+        for name, changes in RECIPES.items():
+            length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
+            settings = {"search.num_samples": "1", **length, **changes}
+            sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+            flags = ("--config", CONFIG, "--seed", str(seed), "--no-retrain", *sets)
+            found.append(Run(f"recipe48-{name}-seed{seed}", "tune", flags))
+    return found
+
+
 def search(module: str, method: str, seed: int) -> Run:
     """A search by one method with one seed."""
     own = ("--num-samples", str(STOCK_TRIALS)) if module == "baseline" else ("--search", method)
@@ -60,11 +89,12 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help="the archive of photographs")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
+    add("--part", choices=("plain", "recipes"), default="plain", help="the study (default), or recipes of training")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    for run in runs():
+    for run in recipes() if flags.part == "recipes" else runs():
         state = state_of(run, flags.output)
         words = words_of(run, flags.data or "cats_and_dogs_filtered.zip", flags.output, resume=state != "not begun")
         print(f"{state:12}  {shlex.join(['python', *words])}", flush=True)

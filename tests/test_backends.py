@@ -20,7 +20,7 @@ from catdog_ray import backend
 name = backend.prepare(threads=1)
 import keras, numpy as np
 from small import POINT, images, quick_config
-from catdog_ray import augment, train, warp
+from catdog_ray import augment, evaluation, train, warp
 config = quick_config()
 data = images(96)
 generator = augment.image_data_generator(config.augment)
@@ -46,7 +46,7 @@ augmented = []
 train.fit(POINT, data, images(24, seed=1), settings=train.FitSettings(config.model, config.augment, config.train),
     epochs=2, seed=0, on_epoch=lambda row, _: augmented.append(row.train_loss))
 print(json.dumps({"backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
-    "resumed": resumed, "augmented": augmented, "probabilities": train.predict(network, images(9)).tolist()}))
+    "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
 """
 
 

@@ -65,11 +65,22 @@ def test_the_machines_kind_names_no_machine():
     assert benchmark.machine_kind(machine) == "nvidia-h100-80gb-hbm3-16-cores"
 
 
-def test_rows_of_an_earlier_run_stay_beside_new_ones(tmp_path: Path):
+def test_what_is_measured_is_kept_row_by_row_and_other_rows_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "today.json"
     file.write_text(json.dumps({"rows": [{"name": "startup", "n": 1}, {"name": "epoch-64", "n": 1}]}))
-    merged = benchmark.merged(file, [{"name": "startup", "n": 2}])
-    assert merged == [{"name": "epoch-64", "n": 1}, {"name": "startup", "n": 2}]
+
+    def run(row, **_):
+        if row.name == "turnaround":
+            raise KeyboardInterrupt
+        return {**benchmark.described(row), "state": "not measured", "command": "again"}
+
+    monkeypatch.setattr(benchmark, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(["--only", "epoch-64", "xla-64", "turnaround", "--output", str(file)])
+    found = json.loads(file.read_text())["rows"]
+    assert [row["name"] for row in found] == ["epoch-64", "xla-64", "startup"]
+    assert [row.get("n") for row in found] == [None, None, 1]
+    assert all(row["commit"] and row["date_utc"] for row in found[:2])
 
 
 def test_an_unknown_row_is_named(tmp_path: Path):

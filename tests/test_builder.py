@@ -96,6 +96,14 @@ def exits(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
 number = 7
 
 
+def test_a_compiled_network_keeps_its_optimizer_and_an_uncompiled_one_follows_the_settings() -> None:
+    recipe = model.Recipe(decay_steps=10, ema_momentum=0.9)
+    network = model.build(POINT, own("uncompiled"), image_size=8, classes=3, recipe=recipe)
+    assert network.optimizer.use_ema
+    with pytest.raises(model.BuilderError, match=r"returns a compiled model, .* return it uncompiled"):
+        model.build(POINT, own("compiled"), image_size=8, classes=3, recipe=recipe)
+
+
 def test_an_uncompiled_network_is_compiled_with_the_trials_learning_rate() -> None:
     network = model.build(POINT, own("uncompiled"), image_size=8, classes=3)
     assert isinstance(network.optimizer, keras.optimizers.Adam)

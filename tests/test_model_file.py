@@ -23,7 +23,7 @@ from make_models import changed_config, layer, own_network, packed, write_model
 from small import images
 from test_hostile import changes, json_values
 
-from catdog_ray import model_file, train
+from catdog_ray import evaluation, model_file
 from catdog_ray.model_file import ModelFileError
 
 
@@ -44,7 +44,7 @@ def test_a_loaded_model_predicts_what_it_did(write: Callable[[Path], Path], tmp_
     path = write(tmp_path / "model.keras")
     found = model_file.load(path, image_size=16, classes=2)
     expected = keras.models.load_model(path, compile=False)
-    np.testing.assert_allclose(train.predict(found, images(9)), train.predict(expected, images(9)), atol=1e-6)
+    np.testing.assert_allclose(evaluation.predict(found, images(9)), evaluation.predict(expected, images(9)), atol=1e-6)
 
 
 def test_a_model_of_another_study(good: Path) -> None:

@@ -18,7 +18,7 @@ from make_rows import quickstart, retrain_row, write_study
 from PIL import Image
 from small import POINT, images
 
-from catdog_ray import answers, data, drawn, export, model_file, prediction, train
+from catdog_ray import answers, data, drawn, evaluation, export, model_file, prediction, train
 from catdog_ray.decoding import encode
 from catdog_ray.ledger import RecordError
 from catdog_ray.pictures import find
@@ -86,7 +86,7 @@ def test_every_picture_is_answered_in_order(study: Path, photos: Path, capsys: p
     names = [picture["file"].removeprefix(f"{photos}/") for picture in found["pictures"]]
     assert names == sorted(names)
     network = model_file.load(study / "model.keras", image_size=16, classes=2)
-    expected = train.predict(network, UNSEEN)
+    expected = evaluation.predict(network, UNSEEN)
     for picture in found["pictures"]:
         name = picture["file"].rpartition("/")[2]
         if picture["error"] is not None:
@@ -216,7 +216,7 @@ def test_pictures_never_seen_are_classified_as_well_as_the_record_says(
     point = HyperParameters.of({**POINT, "learning_rate": 1.5e-3, "dropout_rate": 0.2, "conv_filters": 8})
     fit = train.FitSettings(settings.model, None, settings.train)
     network = train.fit(point, splits.train.joined(splits.selection), splits.test, settings=fit, epochs=15, seed=0)
-    _, recorded = train.evaluate(network, splits.test)
+    _, recorded = evaluation.evaluate(network, splits.test)
     count = len(splits.test.labels)
     row = retrain_row("baseline", 0, 15, test_accuracy=recorded, test_images=count)
     study = write_study(tmp_path / "results", settings, data=splits.facts(), retrain=[row])

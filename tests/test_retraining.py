@@ -15,6 +15,7 @@ from catdog_ray import retraining
 from catdog_ray.data import Splits
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import TrialRow
+from catdog_ray.settings import UserError
 from catdog_ray.space import HyperParameters
 
 CONFIG = quick_config(retrain__seeds=2, seed=3, retrain__milestones=[2, 3])
@@ -106,12 +107,12 @@ def test_predictions_give_the_recorded_accuracy(finished):
 def test_model_keras_is_the_tuned_configuration_first_seed_last_milestone(finished):
     import keras
 
-    from catdog_ray import train
+    from catdog_ray import evaluation
 
     folder, _, _ = finished
     network = keras.models.load_model(folder / "model.keras")
     assert network.layers[0].filters == 2  # the tuned one
-    found = train.predict(network, SPLITS.test)
+    found = evaluation.predict(network, SPLITS.test)
     recorded = [
         p.probabilities
         for p in StudyDirectory(folder).predictions.read()
@@ -176,6 +177,21 @@ def test_later_milestones_go_on_from_the_rows(finished, tmp_path: Path, ray_clus
     with StudyDirectory(tmp_path / "study") as study:
         rows = retraining.run(study, later, SPLITS, chosen, running_on=ray_cluster)
     assert sorted(r.milestone for r in rows if (r.configuration, r.seed) == ("baseline", 3)) == [2, 3, 4]
+
+
+def test_a_schedule_is_not_retrained_to_another_length(finished, tmp_path: Path, ray_cluster):
+    folder, chosen, _ = finished
+    shutil.copytree(folder, tmp_path / "study")
+    cosine = dataclasses.replace(
+        CONFIG,
+        train=dataclasses.replace(CONFIG.train, learning_rate_schedule="cosine"),
+        retrain=dataclasses.replace(CONFIG.retrain, milestones=(4,)),
+    )
+    with (
+        StudyDirectory(tmp_path / "study") as study,
+        pytest.raises(UserError, match=r"has runs of 2 epochs, and train\.learning_rate_schedule cosine makes"),
+    ):
+        retraining.run(study, cosine, SPLITS, chosen, running_on=ray_cluster)
 
 
 @pytest.mark.slow

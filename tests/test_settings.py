@@ -73,6 +73,13 @@ def test_a_config_error_is_the_users_to_cure() -> None:
         ("model.dense_layers", -1, "model.dense_layers must be at least 0, got -1"),
         ("train.batch_size", 0, "train.batch_size must be at least 1, got 0"),
         ("train.checkpoint_epochs", 0, "train.checkpoint_epochs must be at least 1, got 0"),
+        (
+            "train.learning_rate_schedule",
+            "linear",
+            "train.learning_rate_schedule must be one of constant, cosine, got 'linear'",
+        ),
+        ("train.ema_momentum", 1.0, "train.ema_momentum must lie between 0 and 0.99999, got 1.0"),
+        ("train.test_time_flip", True, None),
         ("search.num_samples", 0, "search.num_samples must be at least 1, got 0"),
         ("search.max_epochs", 0, "search.max_epochs must be at least 1, got 0"),
         ("search.grace_epochs", 0, "search.grace_epochs must be at least 1, got 0"),
@@ -130,6 +137,14 @@ def test_each_rule_says_what_is_wrong(setting: str, value: Any, expected: str | 
         assert found == value
     else:
         assert message(**override) == expected
+
+
+def test_a_schedule_has_one_milestone() -> None:
+    text = message(train__learning_rate_schedule="cosine")
+    assert text.startswith("retrain.milestones must be one epoch with train.learning_rate_schedule cosine (")
+    assert text.endswith("), got [125, 200]")
+    assert quickstart(train__learning_rate_schedule="cosine", retrain__milestones=[200])
+    assert quickstart(train__learning_rate_schedule="cosine", retrain__enabled=False)
 
 
 @pytest.mark.parametrize("setting", ["data.cache_dir", "cluster.address"])

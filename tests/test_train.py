@@ -1,4 +1,4 @@
-"""Fitting: rows, resuming from a checkpoint, divergence, evaluation."""
+"""Fitting: rows, resuming from a checkpoint, divergence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small import POINT, images, quick_config
 
-from catdog_ray import model, train
+from catdog_ray import evaluation, model, train
 from catdog_ray.records import EpochRow
 from catdog_ray.space import HyperParameters
 
@@ -54,7 +54,7 @@ def test_one_row_an_epoch_and_it_learns():
     assert rows[0].train_loss == pytest.approx(math.log(2), abs=0.2)
     assert rows[-1].selection_accuracy > 0.9
     assert all(row.seconds > 0 for row in rows)
-    loss, accuracy = train.evaluate(network, images(48, seed=1))
+    loss, accuracy = evaluation.evaluate(network, images(48, seed=1))
     assert accuracy == pytest.approx(rows[-1].selection_accuracy, abs=1e-6)
     assert loss == pytest.approx(rows[-1].selection_loss, abs=1e-5)
 
@@ -156,23 +156,13 @@ def test_what_on_epoch_raises_ends_the_fit():
         train.fit(POINT, images(), images(24), settings=SETTINGS, epochs=9, seed=0, on_epoch=stop)
 
 
-def test_predictions_are_probabilities_in_the_order_of_the_images():
-    data = images(train.EVALUATION_BATCH + 3)
-    network = model.build(POINT, CONFIG.model, image_size=16, classes=2)
-    found = train.predict(network, data)
-    assert found.shape == (train.EVALUATION_BATCH + 3, 2)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    single = train.predict(network, data.take(np.array([train.EVALUATION_BATCH + 1])))
-    np.testing.assert_allclose(found[train.EVALUATION_BATCH + 1], single[0], atol=1e-5)
-
-
 def test_a_saved_model_predicts_the_same(tmp_path: Path):
     import keras
 
     network = train.fit(POINT, images(), images(24), settings=SETTINGS, epochs=1, seed=0)
     network.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(train.predict(loaded, images(9)), train.predict(network, images(9)), atol=1e-6)
+    np.testing.assert_allclose(evaluation.predict(loaded, images(9)), evaluation.predict(network, images(9)), atol=1e-6)
 
 
 @pytest.mark.slow
@@ -182,7 +172,7 @@ def test_precision_and_compilation_are_as_set():
     network = train.fit(POINT, images(), images(24), settings=mixed, epochs=1, seed=0)
     assert network.layers[0].compute_dtype == "bfloat16"
     assert network.layers[0].kernel.dtype == "float32"
-    assert train.predict(network, images(5)).dtype == np.float32
+    assert evaluation.predict(network, images(5)).dtype == np.float32
     compiled = dataclasses.replace(PLAIN, train=dataclasses.replace(CONFIG.train, jit_compile="always"))
     network = train.fit(POINT, images(), images(24), settings=compiled, epochs=1, seed=0)
     assert network.layers[0].compute_dtype == "float32"

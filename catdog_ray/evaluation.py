@@ -1,0 +1,80 @@
+"""Score and classify images with a network: weights averaged, and mirrored images too, where a study says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from catdog_ray import augment
+from catdog_ray.data import Images
+
+EVALUATION_BATCH = 250
+"""Images per step where nothing is learnt; it bounds memory and changes no result beyond rounding."""
+
+_LEAST_PROBABILITY = 1e-7
+"""As Keras' losses clip it."""
+
+
+def evaluate(network: keras.Model, images: Images, *, flip: bool = False) -> tuple[float, float]:
+    """Mean loss and accuracy (a fraction) on images without augmentation.
+
+    With `flip` of the mean of the probabilities for an image and its mirror image, the loss then being crossentropy.
+    """
+    if flip:
+        probabilities = predict(network, images, flip=True)
+        of_truth = probabilities[np.arange(len(images.labels)), images.labels]
+        right = np.argmax(probabilities, axis=1) == images.labels
+        return float(-np.log(np.clip(of_truth, _LEAST_PROBABILITY, 1)).mean()), float(right.mean())
+    with averaged(network):
+        scores = network.evaluate(RescaledBatches(images), verbose=0, return_dict=True)
+    return float(scores["loss"]), float(scores["accuracy"])
+
+
+def predict(network: keras.Model, images: Images, *, flip: bool = False) -> np.ndarray:
+    """Probabilities (n, classes) float32; with `flip` the mean over each image and its mirror image."""
+    with averaged(network):
+        probabilities: np.ndarray = network.predict(RescaledBatches(images), verbose=0)
+        if flip:
+            mirrored = network.predict(RescaledBatches(images, mirrored=True), verbose=0)
+            probabilities = (probabilities + mirrored) / 2
+    return probabilities
+
+
+@contextmanager
+def averaged(network: keras.Model) -> Iterator[None]:
+    """The network with the running average of its weights, where its optimizer keeps one; then exactly as it was."""
+    optimizer: Any = network.optimizer if network.compiled else None
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16's loss scaling
+    if not getattr(optimizer, "use_ema", False):
+        yield
+        return
+    variables = network.trainable_variables
+    kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
+
+
+class RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Images in order, rescaled batch by batch, so that no float copy of the whole split is made."""
+
+    def __init__(self, images: Images, *, mirrored: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self._pixels = images.pixels[:, :, ::-1] if mirrored else images.pixels
+        self._labels = images.labels
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._labels) / EVALUATION_BATCH)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
+        return augment.rescale(self._pixels[part]), self._labels[part]
