@@ -84,7 +84,7 @@ def test_a_trial_that_unwinds_slowly_does_not_lose_the_next(ray_cluster, tmp_pat
         scheduler=None,
         callback=Ends(),
         settings=LOCAL,
-        concurrent=1,
+        share=capacity.Share(1, 0, 1),
         storage_path=str(tmp_path),
         name_of=lambda parameters: f"slow-{parameters['number']}",
     )
