@@ -31,6 +31,24 @@ def prepare(*, threads: int) -> str:
     return name
 
 
+def forget_models() -> None:
+    """Let go of models that this process trained and no longer has; call it between two trials of a worker.
+
+    TensorFlow keeps the graph of every training step it has traced, some 6 MB each: the sum of gradients over replicas
+    is a `custom_gradient`, each trace of which is registered under a name of its own, in a registry that nothing
+    empties (measured with 2.21; `scripts/benchmark.py --only worker-memory`). A model that is still in use must not
+    be differentiated through afterwards.
+    """
+    if "tensorflow" not in sys.modules:
+        return
+    from tensorflow.python.framework import ops
+
+    # Private, so it may be gone in another release, which then keeps its memory.
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    for name in [name for name in registry if name.startswith("CustomGradient-")]:
+        del registry[name]
+
+
 @contextmanager
 def hidden_start() -> Iterator[None]:
     """Drop what native code writes to stderr in the block: TensorFlow 2.21 tells of its start-up whatever

@@ -177,6 +177,7 @@ def _tuner(work: _Work, send: Send) -> Any:
             )
 
         def fit(self, hp: Any, network: keras.Model, *_: Any, callbacks: list[Any], **__: Any) -> dict[str, float]:
+            backend.forget_models()
             # `fit` builds the network again: seeded, as every method's.
             score = _Score(callbacks[0].tuner.parameters, config.search.scoring_window, send)
             fit(

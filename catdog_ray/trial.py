@@ -164,6 +164,7 @@ class _Course:
         from catdog_ray import backend
 
         backend.prepare(threads=threads)
+        backend.forget_models()
         from catdog_ray.train import Diverged, FitSettings, fit
 
         hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])

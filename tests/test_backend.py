@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +35,43 @@ def test_a_process_keeps_to_its_threads():
     first, second = done.stdout.splitlines()
     assert first == "tensorflow 1 1"
     assert float(second) < 1.2  # CPU seconds per second of wall-clock: one thread computes
+
+
+FORGETTING = """
+import gc
+from catdog_ray import backend
+backend.prepare(threads=1)
+import keras
+from small import POINT, images, quick_config
+from catdog_ray import train
+from tensorflow.python.framework.func_graph import FuncGraph
+config = quick_config()
+settings = train.FitSettings(config.model, None, config.train)
+def graphs():
+    keras.utils.clear_session(free_memory=True)
+    gc.collect()
+    return sum(isinstance(found, FuncGraph) for found in gc.get_objects())
+kept = []
+for _ in range(3):
+    train.fit(POINT, images(), images(24), settings=settings, epochs=1, seed=0)
+    kept.append(graphs())
+backend.forget_models()
+print(*kept, graphs())
+rows = []
+train.fit(POINT, images(), images(24), settings=settings, epochs=2, seed=0, on_epoch=lambda row, _: rows.append(row))
+assert len(rows) == 2
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_does_not_keep_the_graphs_of_earlier_trials():
+    """The first figures show that there is something to forget: should TensorFlow mend it, this can go."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", FORGETTING], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, third, left = map(int, done.stdout.split())
+    assert first < second < third
+    assert left <= first

@@ -98,6 +98,13 @@ def test_efficiency_is_the_busy_share_while_trials_are_left():
     assert found["efficiency"] == pytest.approx(9 / 10)
     assert found["workers"] == 2
     assert found["until_all_run_s"] == 0
+    # The second worker starts at 4, when the first has had two trials.
+    late = [(0, 1, 0.0, 2.0), (1, 1, 2.0, 5.0), (2, 2, 4.0, 6.0), (3, 2, 6.0, 8.0), (4, 1, 7.0, 9.0)]
+    found = control.efficiency(late, 2)
+    assert found["until_all_run_s"] == 4
+    assert found["efficiency"] == pytest.approx((1 + 2 + 1) / (2 * 3))
+    with pytest.raises(RuntimeError, match="2 workers ran, not 3"):
+        control.efficiency(late, 3)
 
 
 def test_gaps_run_from_a_last_epoch_to_the_first_step_that_follows():

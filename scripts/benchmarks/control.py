@@ -23,7 +23,7 @@ CURVES = Path(__file__).parent / "curves.json"
 """Selection accuracies of sixteen full trials of random configurations on the drawn data, epoch by epoch."""
 
 EPOCH_S = 1.0
-_PER_SLOT = 6
+_PER_SLOT = 10
 """Trials per slot; the last ones to run leave slots idle whatever the driver does, and are cut off."""
 
 
@@ -99,14 +99,21 @@ def study(at_once: int, *, trials: int) -> dict[str, float]:
 def efficiency(spans: list[tuple[int, int, float, float]], at_once: int) -> dict[str, float]:
     """Busy share of `at_once` slots from when all run until trials run out; the median gap between two on a worker.
 
-    A span is (trial, process, begin, end) of one epoch.
+    A span is (trial, process, begin, end) of one epoch. Until the last worker has started, those that came first go on
+    to their next trials; starting is told apart (`until_all_run_s`), for it happens once a search. Raises RuntimeError
+    where not as many ever ran.
     """
     begins: dict[int, float] = {}
     ends: dict[int, float] = {}
     for trial, _, begin, end in spans:
         begins[trial] = min(begin, begins.get(trial, begin))
         ends[trial] = max(end, ends.get(trial, end))
-    first = sorted(begins.values())[at_once - 1]
+    up: dict[int, float] = {}
+    for _, process, begin, _ in spans:
+        up[process] = min(begin, up.get(process, begin))
+    if len(up) < at_once:
+        raise RuntimeError(f"{len(up)} workers ran, not {at_once}: too few trials for the time that starting takes")
+    first = max(up.values())
     last = max(begins.values())
     busy = sum(max(0.0, min(end, last) - max(begin, first)) for _, _, begin, end in spans)
     by_process: defaultdict[int, set[int]] = defaultdict(set)
