@@ -51,7 +51,6 @@ def main(arguments: Sequence[str]) -> None:
         results.append({**measured, "date_utc": date, "commit": provenance.commit()})
         found = earlier | {result["name"]: result for result in results}
         facts = {
-            "command": " ".join(["python scripts/benchmark.py", *arguments]),
             "versions": provenance.versions(),
             "machine": machine,
             "quick": flags.quick,
