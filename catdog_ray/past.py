@@ -95,6 +95,7 @@ def asha_scheduler(settings: SearchSettings) -> ResumableASHA:
         mode="max",
         time_attr="epoch",
         max_t=settings.max_epochs,
-        grace_period=settings.grace_epochs,
+        # A first rung beyond the end: no trial is stopped early.
+        grace_period=min(settings.grace_epochs, settings.max_epochs),
         reduction_factor=settings.reduction_factor,
     )

@@ -280,10 +280,6 @@ def check(config: Config) -> None:
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
         _at_least(f"search.{name}", getattr(search, name), 1)
     _at_least("search.reduction_factor", search.reduction_factor, 2)
-    if search.grace_epochs > search.max_epochs:
-        raise ConfigError(
-            f"search.grace_epochs must be at most search.max_epochs ({search.max_epochs}), got {search.grace_epochs}"
-        )
     if search.time_budget_s is not None and search.time_budget_s <= 0:
         raise ConfigError(f"search.time_budget_s must be above 0 or null, got {search.time_budget_s!r}")
     for name in search.start_from:

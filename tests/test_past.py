@@ -107,3 +107,13 @@ def test_finished_trials_are_not_settled_again_and_time_goes_on(tmp_path: Path):
 def test_an_empty_study_has_no_past(tmp_path: Path):
     past = Past.read(StudyDirectory(tmp_path), SETTINGS)
     assert (past.finished, past.settled, dict(past.epochs), past.elapsed_s) == ([], [], {}, 0.0)
+
+
+def test_with_a_first_rung_beyond_the_end_nothing_is_stopped_early():
+    scheduler = asha_scheduler(dataclasses.replace(SETTINGS, grace_epochs=SETTINGS.max_epochs + 5))
+    for number in range(4):
+        scheduler.on_trial_add(None, TuneTrial(f"id-{number}", {"number": number}))
+    for epoch in range(1, SETTINGS.max_epochs):
+        for number in range(4):
+            kept = decision(scheduler, number, epoch, objective=0.9 - 0.1 * number, trial_id=f"id-{number}")
+            assert kept == ASHAScheduler.CONTINUE

@@ -12,7 +12,7 @@ from typing import Any
 import namespaces
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.world]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +65,6 @@ def test_preflight_names_node_and_cure_within_seconds(nodes: dict[str, Any]) -> 
     assert nodes["left_in_storage"] == []
 
 
-@pytest.mark.world
 @namespaces.skip_without()
 def test_the_autoscaler_is_asked_for_all_at_once_and_gives_all_back(tmp_path: Path) -> None:
     done = namespaces.run_in_world(
