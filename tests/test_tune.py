@@ -148,7 +148,7 @@ def test_ctrl_c_leaves_no_process_and_a_study_that_resume_finishes(tmp_path: Pat
     assert "retraining" not in output
     assert StudyDirectory(folder).retrain.read() == []
     assert StudyDirectory(folder).read_study()["state"] == "interrupted"
-    done = run(resume_command(tmp_path, "cut"))
+    done = run(resume_command(tmp_path, "cut", "--set", "cluster.max_concurrent=1"))
     assert done.returncode == 0, done.stderr
     assert_whole(folder, 4)
     assert len(StudyDirectory(folder).retrain.read()) >= 2
@@ -168,7 +168,7 @@ def test_an_interruption_while_ray_starts_leaves_no_process(tmp_path: Path, numb
 
 
 def test_sigterm_is_an_interruption_too(tmp_path: Path):
-    process = start(command(tmp_path, "--num-samples", "3", "--name", "cut", search__max_epochs=10))
+    process = start(command(tmp_path, "--num-samples", "3", "--name", "cut", search__max_epochs=10, **ONE_AT_ONCE))
     wait_for_epochs(tmp_path / "results" / "cut", 2, process)
     process.terminate()
     _, errors = process.communicate(timeout=60)
@@ -186,7 +186,7 @@ def test_a_killed_driver_is_resumed_to_the_asked_number_of_trials(tmp_path: Path
     before = StudyDirectory(folder).epochs.read()
     # Ray's own two agents take about a minute to notice; trials and raylet go at once.
     assert wait_until_gone(process.pid, 15, except_for="Agent") == []
-    done = run(resume_command(tmp_path, "killed", "--no-retrain"))
+    done = run(resume_command(tmp_path, "killed", "--no-retrain", "--set", "cluster.max_concurrent=1"))
     assert done.returncode == 0, done.stderr
     assert_whole(folder, 4)
     assert StudyDirectory(folder).epochs.read()[: len(before)] == before
