@@ -68,6 +68,8 @@ def classify(folder: Path, places: Sequence[str], *, as_json: bool, export_to: P
     network = model_file.load(folder / "model.keras", image_size=size, classes=len(names))
     if export_to is not None:
         _export(network, export_to, size)
+        if trained.flip:
+            print("the export scores single views; the accuracy on record is of both (test_time_flip)", file=sys.stderr)
     if not places:
         return
     prediction.warm_up(network, image_size=size)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from catdog_ray.audit_retraining import Predictions, Run, check_accuracies, check_runs, read_predictions
+from catdog_ray.config import completed
 from catdog_ray.ledger import RecordError, RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,
@@ -81,6 +82,8 @@ def read(folder: Path) -> Evidence:
 def _read(folder: Path) -> Evidence:
     study = StudyDirectory(folder)
     facts = study.read_study()
+    if isinstance(facts.get("config"), Mapping):
+        facts["config"] = completed(facts["config"])
     _check_facts(folder, facts)
     _check_nodes(folder, facts["nodes"])
     space = _space(folder, facts["config"]["space"])
@@ -167,6 +170,10 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     limit = facts["config"]["search"].get("time_budget_s")
     if limit is not None and (type(limit) not in (int, float) or not 0 < limit <= _MOST):
         raise RecordError(f"{path}: config.search.time_budget_s must be seconds or null, got {limit!r}")
+    share = facts.get("share", {"at_once": 1})
+    at_once = share.get("at_once") if isinstance(share, Mapping) else None
+    if type(at_once) is not int or not 1 <= at_once <= _MOST:
+        raise RecordError(f"{path}: share must tell how many trials ran at once (at_once), got {share!r}")
     for name, kind, items in (("nodes", dict, facts["nodes"]), ("data.class_names", str, facts["data"]["class_names"])):
         if not all(type(item) is kind for item in items):
             raise RecordError(f"{path}: {name} must hold {kind.__name__} only, got {items!r}")

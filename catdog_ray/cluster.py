@@ -162,12 +162,15 @@ def run_trials(
     ).fit()
 
 
-def call(function: Callable[..., Any], *arguments: Any, running_on: Cluster) -> Any:
-    """Run one function on a worker with a trial's resources and return what it returns."""
+def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
+    """Run one function on a worker with a trial's GPUs and cores, one where those are `auto`; return what it returns.
+
+    One core, because all that a single trial would get may be those of a machine that is yet to be started.
+    """
     import ray
 
-    each = running_on.share(runs=1)
-    remote = ray.remote(num_cpus=each.cpus, num_gpus=each.gpus, max_retries=0)(function)
+    cpus = 1 if isinstance(settings.cpus_per_trial, str) else settings.cpus_per_trial
+    remote = ray.remote(num_cpus=cpus, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
     return ray.get(remote.remote(*arguments))
 
 

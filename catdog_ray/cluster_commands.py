@@ -96,11 +96,7 @@ def check_head(file: ClusterFile) -> Iterator[Finding]:
                 f"{HEAD}: the dashboard would listen on {hosts[0]!r}; write --dashboard-host=127.0.0.1 and open it with"
             )
             yield Finding(file.line_in(place, "--dashboard-host"), f"{text} `ray dashboard FILE`")
-    if not _starts(file, HEAD):
-        text = (
-            f"{HEAD}: not given or without `ray start`, so Ray's default would let the head take trials; write it out"
-        )
-        yield Finding(file.at(HEAD), text)
+    yield from _not_started(file, HEAD, "would let the head take trials")
 
 
 def check_token(file: ClusterFile) -> Iterator[Finding]:
@@ -114,8 +110,10 @@ def check_token(file: ClusterFile) -> Iterator[Finding]:
                     f"{key}: without a token anyone who reaches a port runs code; write `export RAY_AUTH_MODE=token;`"
                 )
                 yield Finding(file.line_in(place, "ray start"), f"{text} before `ray start`")
-    if not _starts(file, WORKER):
-        text = (
-            f"{WORKER}: not given or without `ray start`, so Ray's default starts workers without a token; write it out"
-        )
-        yield Finding(file.at(WORKER), text)
+    yield from _not_started(file, WORKER, "starts workers without a token")
+
+
+def _not_started(file: ClusterFile, key: str, outcome: str) -> Iterator[Finding]:
+    if not _starts(file, key):
+        text = f"{key}: not given or without `ray start`, so Ray's default {outcome}; write it out"
+        yield Finding(file.at(key), text)

@@ -33,10 +33,11 @@ Rule = Callable[[ClusterFile], Iterator[Finding]]
 
 def check(file: ClusterFile) -> list[Finding]:
     """Everything to change before `ray up`, in the order of the lines; Ray's own complaints for lines without any."""
-    found: dict[tuple[int, str], Finding] = {}
+    found: dict[tuple[int, str, str], Finding] = {}
     for finding in itertools.chain(file.repeated, *(rule(file) for rule in RULES)):
-        # What an anchor shares stands at several places, but on one line.
-        found.setdefault((finding.line, finding.text.partition(": ")[2]), finding)
+        # What an anchor shares stands at several places, but on one line and under one name.
+        place, _, text = finding.text.partition(": ")
+        found.setdefault((finding.line, place.rpartition(".")[2], text), finding)
     lines = {finding.line for finding in found.values()}
     return sorted([*found.values(), *(finding for finding in _rays_own(file) if finding.line not in lines)])
 
@@ -171,8 +172,9 @@ def _image_faults(image: str) -> Iterator[str]:
 def _check_head(file: ClusterFile) -> Iterator[Finding]:
     head = str(file.get("head_node_type"))
     where = ("available_node_types", head)
-    resources = file.get(*where, "resources")
-    for name in ("CPU", "GPU") if isinstance(resources, dict) else ():
+    resources = file.get(*where, "resources", default={})
+    is_given = head in file.mapping("available_node_types") and isinstance(resources, dict)
+    for name in ("CPU", "GPU") if is_given else ():
         if resources.get(name) != 0:
             text = f"{'.'.join(where)}.resources: the head would take trials; write {name}: 0"
             yield Finding(file.at(*where, "resources", name), text)

@@ -256,8 +256,9 @@ def _is_full(study: Evidence) -> bool:
 
 def _replayed(name: str, searches: Sequence[Evidence], *, orders: int) -> EarlyStopping:
     facts = searches[0].facts
-    # Trials on one core each; a node that does not say what it has counts as one.
-    concurrent = max(1, int(sum(node.get("ray_cpus") or 1 for node in facts["nodes"])))
+    # As many as the search had at once; of a stock search, which had one, a trial on each core.
+    cores = sum(node.get("ray_cpus") or 1 for node in facts["nodes"])
+    concurrent = int(facts["share"]["at_once"] if "share" in facts else max(1, cores))
     effects = [
         simulate.effect(
             {row.trial: _curve(study.courses[row.trial]) for row in study.trials if row.status != "failed"},

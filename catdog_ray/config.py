@@ -63,18 +63,22 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
 _LATER: dict[str, dict[str, Any]] = {
     "data": {"published": {}, "test_share": 0.2},
     "model": {"builder": None},
+    "train": {"learning_rate_schedule": "constant", "ema_momentum": 0.0, "test_time_flip": False},
 }
 """Settings that came after the first studies, with what held before there was a choice."""
 
 
+def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a study.json, which may be older than a setting, with what held then."""
+    return {
+        name: {**_LATER[name], **section} if name in _LATER and isinstance(section, Mapping) else section
+        for name, section in tree.items()
+    }
+
+
 def from_saved(tree: Mapping[str, Any]) -> Config:
-    """The config in a study's study.json, which may be older than a setting."""
-    return from_dict(
-        {
-            name: {**_LATER[name], **section} if name in _LATER and isinstance(section, Mapping) else section
-            for name, section in tree.items()
-        }
-    )
+    """The checked config of a study.json."""
+    return from_dict(completed(tree))
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -218,7 +222,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             raise ConfigError(f"{where} must be a list, got {value!r}")
         return tuple(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
     if origin in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None and type(None) in arguments:
             return None
         chosen = str if str in arguments and isinstance(value, str) and not _hint(value) else arguments[0]
         return _convert(value, chosen, where)

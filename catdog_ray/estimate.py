@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import statistics
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from catdog_ray import capacity
+from catdog_ray.config import completed
 from catdog_ray.ledger import RecordError, StudyDirectory, portable
 from catdog_ray.settings import Config, ConfigError, SearchSettings
 
@@ -38,12 +42,14 @@ class Stage:
 
 def measured(output: Path, config: Config) -> EpochTime | None:
     """The median epoch of earlier studies under `output` with the same data, network and share of a machine."""
+    wanted, expected = _cost_facts(portable(config.as_dict())), share(config, config.search.num_samples)
     seconds: list[float] = []
     names: list[str] = []
     for file in sorted(output.glob("*/study.json")):
         study = StudyDirectory(file.parent)
         try:
-            if _cost_facts(study.read_study()["config"]) != _cost_facts(portable(config.as_dict())):
+            facts = study.read_study()
+            if _cost_facts(completed(facts["config"])) != wanted or not _is_share(facts, config, expected):
                 continue
             found = [row.seconds for row in study.epochs.read()]
         except (RecordError, KeyError, TypeError):
@@ -56,12 +62,23 @@ def measured(output: Path, config: Config) -> EpochTime | None:
     return EpochTime(statistics.median(seconds), f"median of {len(seconds):,} epochs of {', '.join(names)}")
 
 
-def _cost_facts(config: dict[str, dict[str, object]]) -> object:
-    """What the time of an epoch depends on."""
-    data, cluster = config["data"], config["cluster"]
-    size = [data[name] for name in ("source", "image_size", "selection_share", "drawn_train")]
-    share = [cluster[name] for name in ("cpus_per_trial", "gpus_per_trial")]
-    return size, share, config["model"], config["augment"], config["space"], config["train"]["batch_size"]
+def _cost_facts(config: Mapping[str, Mapping[str, object]]) -> object:
+    """What the time of an epoch depends on, the share of a machine left out."""
+    size = [config["data"][name] for name in ("source", "image_size", "selection_share", "drawn_train")]
+    train = [config["train"][name] for name in ("batch_size", "precision", "jit_compile", "ema_momentum")]
+    return size, train, config["train"]["test_time_flip"], config["model"], config["augment"], config["space"]
+
+
+def _is_share(facts: Mapping[str, Any], config: Config, expected: capacity.Share) -> bool:
+    """Whether its trials had as much of a machine; the setting tells where a study has no share on record."""
+    recorded = facts.get("share")
+    if recorded is not None:
+        return bool((recorded["cpus"], recorded["gpus"]) == (expected.cpus, expected.gpus))
+    given = facts["config"]["cluster"]
+    return bool(
+        (given["cpus_per_trial"], given["gpus_per_trial"])
+        == (config.cluster.cpus_per_trial, config.cluster.gpus_per_trial)
+    )
 
 
 def search_epochs(settings: SearchSettings) -> tuple[int, int]:
@@ -79,24 +96,21 @@ def search_epochs(settings: SearchSettings) -> tuple[int, int]:
     return math.ceil(lowest), settings.num_samples * settings.max_epochs
 
 
-def concurrency(config: Config) -> int:
-    """Trials at once. Raises ConfigError for a cluster whose size the settings do not tell."""
+def share(config: Config, runs: int) -> capacity.Share:
+    """What each of `runs` trials would get. Raises ConfigError for a cluster whose size the settings do not tell."""
     cluster = config.cluster
-    if cluster.max_concurrent is not None:
-        return cluster.max_concurrent
-    if cluster.address != "local":
+    if cluster.address != "local" and cluster.max_concurrent is None:
         raise ConfigError("--estimate: how many trials run at once on the full cluster? --set cluster.max_concurrent=N")
-    if cluster.gpus_per_trial:
-        return max(1, int(1 / cluster.gpus_per_trial))
-    cores = {"CPU": float(os.cpu_count() or 1)}
-    return max(1, capacity.share(cluster, [cores], runs=config.search.num_samples).at_once)
+    # A machine like this one; with one GPU, as in the shipped cluster files, where trials want any.
+    node = {"CPU": float(os.cpu_count() or 1), "GPU": float(math.ceil(cluster.gpus_per_trial))}
+    found = capacity.share(cluster, [node], runs=runs)
+    return dataclasses.replace(found, at_once=max(1, found.at_once))
 
 
 def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> dict[str, Stage]:
     """Search and retraining, at `epoch_s` seconds an epoch of the search."""
     search, retrain = config.search, config.retrain
-    at_once = concurrency(config)
-    started = min(at_once, search.num_samples)
+    started = share(config, search.num_samples).at_once
     low, high = search_epochs(search)
     if search.time_budget_s is not None:
         # An epoch that would not be done in time is not begun.
@@ -112,8 +126,9 @@ def stages(config: Config, epoch_s: float, *, trials_per_node: int | None) -> di
         last = retrain.milestones[-1]
         # Retraining has the selection images too.
         turn_s = last * epoch_s / (1 - config.data.selection_share)
+        at_once = share(config, runs).at_once
         turns = math.ceil(runs / at_once) * turn_s / 3600
-        used = _nodes(config, min(runs, at_once), trials_per_node)
+        used = _nodes(config, at_once, trials_per_node)
         found["retraining"] = Stage((runs * last, runs * last), (turns, turns), used)
     return found
 
@@ -130,10 +145,9 @@ def _nodes(config: Config, at_once: int, trials_per_node: int | None) -> int:
 def lines(config: Config, epoch: EpochTime, *, trials_per_node: int | None = None) -> Iterator[str]:
     """The estimate in words."""
     found = stages(config, epoch.seconds, trials_per_node=trials_per_node)
-    yield (
-        f"{config.name}: {config.search.num_samples} trials, {concurrency(config)} at once on "
-        f"{found['search'].nodes} node(s)"
-    )
+    trials = config.search.num_samples
+    at_once = share(config, trials).at_once
+    yield f"{config.name}: {trials} trials, {at_once} at once on {found['search'].nodes} node(s)"
     yield f"one epoch: {epoch.seconds:.3g} s ({epoch.source})"
     for name, stage in found.items():
         yield f"{name}: {_range(stage.epochs)} epochs, {_range(stage.hours)} h, {_range(stage.node_hours)} node hours"
@@ -155,7 +169,8 @@ def show(config: Config, output: Path, *, epoch_s: float | None, trials_per_node
     if epoch is None:
         raise ConfigError(
             f"--estimate: no earlier study under {output}/ with the same data, network and share of a machine tells "
-            "how long an epoch takes; say it with --epoch-seconds, or measure it: --num-samples 1 --no-retrain"
+            "how long an epoch takes; say it with --epoch-seconds, or measure it: "
+            f"--num-samples {share(config, sys.maxsize).at_once} --no-retrain"
         )
     for line in lines(config, epoch, trials_per_node=trials_per_node):
         print(line)

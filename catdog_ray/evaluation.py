@@ -45,14 +45,22 @@ def predict(network: keras.Model, images: Images, *, flip: bool = False) -> np.n
     return probabilities
 
 
+def keeps_average(network: keras.Model) -> bool:
+    """Whether the optimizer keeps a running average of the weights; that of a network of one's own may."""
+    return bool(network.compiled and getattr(_inner_optimizer(network), "use_ema", False))
+
+
+def _inner_optimizer(network: keras.Model) -> Any:
+    return getattr(network.optimizer, "inner_optimizer", network.optimizer)  # of mixed_float16's loss scaling
+
+
 @contextmanager
 def averaged(network: keras.Model) -> Iterator[None]:
     """The network with the running average of its weights, where its optimizer keeps one; then exactly as it was."""
-    optimizer: Any = network.optimizer if network.compiled else None
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16's loss scaling
-    if not getattr(optimizer, "use_ema", False):
+    if not keeps_average(network):
         yield
         return
+    optimizer = _inner_optimizer(network)
     variables = network.trainable_variables
     kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
     for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from catdog_ray import builder
-from catdog_ray.settings import ModelSettings
+from catdog_ray.settings import ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 _FILTER_FACTORS = (1, 2, 4, 4)
@@ -25,11 +25,20 @@ class Recipe:
     decay_steps: int | None = None
     ema_momentum: float = 0.0
 
+    @classmethod
+    def of(cls, settings: TrainSettings, *, steps: int) -> Recipe:
+        """The recipe for a run of `steps` steps."""
+        return cls(steps if settings.learning_rate_schedule == "cosine" else None, settings.ema_momentum)
+
     def optimizer(self, learning_rate: float) -> keras.Optimizer:
         """Adam, beginning with `learning_rate`."""
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, self.decay_steps) if self.decay_steps else None
         average = {"use_ema": True, "ema_momentum": self.ema_momentum} if self.ema_momentum else {}
         return keras.optimizers.Adam(learning_rate if rate is None else rate, **average)
+
+
+PLAIN = Recipe()
+"""As the brief trains: a constant learning rate, and no average."""
 
 
 def build(
@@ -39,7 +48,7 @@ def build(
     image_size: int,
     classes: int,
     jit_compile: bool | str = "auto",
-    recipe: Recipe | None = None,
+    recipe: Recipe = PLAIN,
 ) -> keras.Model:
     """Conv2D + MaxPool2D blocks, dropout, dense layers, softmax; compiled with Adam. Or the user's own network.
 
@@ -47,11 +56,14 @@ def build(
     dtype policy of the moment. Raises BuilderError where `settings.builder` gives something else.
     """
     if settings.builder is not None:
-        model = _own(
-            hyperparameters, settings.builder, (image_size, classes), jit_compile=jit_compile, recipe=recipe or Recipe()
+        return _own(
+            hyperparameters,
+            settings.builder,
+            image_size=image_size,
+            classes=classes,
+            jit_compile=jit_compile,
+            recipe=recipe,
         )
-        model.optimizer.build(model.trainable_variables)
-        return model
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
     units = int(hyperparameters.number("dense_units"))
@@ -68,7 +80,7 @@ def build(
     layers.append(keras.layers.Dense(classes, activation="softmax", dtype="float32"))
     model = keras.Sequential(layers)
     model.compile(
-        optimizer=(recipe or Recipe()).optimizer(hyperparameters.number("learning_rate")),
+        optimizer=recipe.optimizer(hyperparameters.number("learning_rate")),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=jit_compile,
@@ -82,17 +94,22 @@ class BuilderError(Exception):
 
 
 def _own(
-    hyperparameters: HyperParameters, name: str, shape: tuple[int, int], *, jit_compile: bool | str, recipe: Recipe
+    hyperparameters: HyperParameters,
+    name: str,
+    *,
+    image_size: int,
+    classes: int,
+    jit_compile: bool | str,
+    recipe: Recipe,
 ) -> keras.Model:
     """What `function(hyperparameters, input_shape, classes)` returns, compiled if it is not yet."""
-    image_size, classes = shape
     function = builder.resolve(name)
     try:
         model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
     _require_trainable(name, model, image_size=image_size, classes=classes)
-    if model.compiled and recipe != Recipe():
+    if model.compiled and recipe != PLAIN:
         raise BuilderError(
             f"{name} returns a compiled model, whose optimizer is its own; for train.learning_rate_schedule and "
             "train.ema_momentum return it uncompiled"
@@ -104,6 +121,7 @@ def _own(
             metrics=["accuracy"],
             jit_compile=jit_compile,
         )
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

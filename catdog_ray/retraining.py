@@ -110,7 +110,7 @@ def run(
     Trains on training and selection images together and reports on the test split. Raises ConfigError where the
     learning rate falls to zero at another epoch than in runs on record.
     """
-    _require_same_length(study, config)
+    require_same_length(study, config)
     _drop_uncommitted_predictions(study)
     keeper = _ModelFile.wanted(study.path, config, chosen)
     storage_path = cluster.storage(config.cluster, study.path)
@@ -141,11 +141,19 @@ def run(
     return study.retrain.read()
 
 
-def _require_same_length(study: StudyDirectory, config: Config) -> None:
-    """A run whose learning rate follows a schedule is not the beginning of a longer one."""
-    schedule, last = config.train.learning_rate_schedule, config.retrain.milestones[-1]
-    others = {row.milestone for row in study.retrain.read()} - {last}
-    if schedule != "constant" and others:
+def require_same_length(study: StudyDirectory, config: Config, begun_for: int | None = None) -> None:
+    """ConfigError where a run whose learning rate follows a schedule would be taken for the beginning of a longer one.
+
+    `begun_for`: how many epochs runs that may have been cut were to have, from study.json.
+    """
+    schedule, last = config.train.learning_rate_schedule, max(config.retrain.milestones, default=0)
+    if schedule == "constant" or not config.retrain.enabled:
+        return
+    begun = {row.milestone for row in study.retrain.read()}
+    if begun_for is not None and study.retrain_epochs.read():
+        begun.add(begun_for)
+    others = begun - {last}
+    if others:
         raise ConfigError(
             f"retrain.milestones: {study.path} has runs of {min(others)} epochs, and train.learning_rate_schedule "
             f"{schedule} makes one of {last} epochs another run from its first epoch on; retrain it in another study"

@@ -56,7 +56,7 @@ def run(
         suggester = _suggester(study, config)
         for row in sorted(finished, key=lambda row: row.trial):
             suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
-        # Of all trials, not of what is left: a resumed search computes with as many threads as before.
+        # Of all trials, not of what is left: a search that is gone on with computes with as many threads as before.
         share = running_on.share(runs=settings.num_samples)
         cluster.run_trials(
             trial.run_trial,

@@ -50,7 +50,7 @@ def run(
                 preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
                 if on_cluster is not None:
                     on_cluster(running_on)
-                _require_network(config, splits, running_on)
+                _require_network(config, splits)
                 if with_search:
                     share = running_on.share(runs=config.search.num_samples)
                     describe(share=share.__dict__)
@@ -59,6 +59,7 @@ def run(
                     )
                 if _can_retrain(study, config):
                     chosen = retraining.candidates(config, study.trials.read(), top=top)
+                    describe(retrain_epochs=config.retrain.milestones[-1])
                     retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
         # Checkpoints served to resume; nothing is left to resume.
         shutil.rmtree(study.path / "ray", ignore_errors=True)
@@ -71,12 +72,13 @@ def _can_retrain(study: StudyDirectory, config: Config) -> bool:
     return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
 
 
-def _require_network(config: Config, splits: data.Splits, running_on: cluster.Cluster) -> None:
+def _require_network(config: Config, splits: data.Splits) -> None:
     """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
     if config.model.builder is None:
         return
     size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
-    wrong = cluster.call(trial.check_network, config.model, dict(config.baseline), size, classes, running_on=running_on)
+    arguments = config.model, config.train, dict(config.baseline), size, classes
+    wrong = cluster.call(trial.check_network, *arguments, settings=config.cluster)
     if wrong is not None:
         raise ConfigError(f"--model {config.model.builder}: {wrong}")
 
@@ -89,6 +91,7 @@ def _described(
     earlier = study.read_study() if (study.path / "study.json").exists() else {}
     if earlier and earlier["data"]["fingerprint"] != splits.fingerprint:
         raise RecordError(f"{study.path}: was begun with other data ({earlier['data']['name']}); start another study")
+    retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -107,6 +110,7 @@ def _described(
         "data": splits.facts(),
         # A later retraining does not change what the study was begun with.
         "config": portable(config.as_dict()) if with_search or not earlier else earlier["config"],
+        **{name: earlier[name] for name in ("share", "retrain_epochs") if name in earlier},
     }
 
     def describe(**changed: Any) -> None:

@@ -240,7 +240,7 @@ def _early_stopping(found: Comparison) -> Table:
         )
         for item in found.early_stopping
     )
-    concurrent = found.early_stopping[0].concurrent if found.early_stopping else 0
+    concurrent = " or ".join(map(str, sorted({item.concurrent for item in found.early_stopping})))
     return Table(
         TRIALS,
         "Trials of full length, replayed with early stopping",

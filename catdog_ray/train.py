@@ -77,12 +77,9 @@ def fit(
         image_size=train.pixels.shape[1],
         classes=len(train.class_names),
         jit_compile=JIT_COMPILE[settings.train.jit_compile],
-        recipe=model.Recipe(
-            decay_steps=epochs * steps if settings.train.learning_rate_schedule == "cosine" else None,
-            ema_momentum=settings.train.ema_momentum,
-        ),
+        recipe=model.Recipe.of(settings.train, steps=epochs * steps),
     )
-    own_scores = bool(settings.train.ema_momentum or settings.train.test_time_flip)
+    own_scores = settings.train.test_time_flip or evaluation.keeps_average(network)
     first = load_checkpoint(resume_from, network) if resume_from is not None else 0
     batches = augment.training_batches(
         train, settings.augment, batch_size=settings.train.batch_size, seed=seed, first_epoch=first

@@ -106,7 +106,13 @@ def run_retraining(
     )
 
 
-def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image_size: int, classes: int) -> str | None:
+def check_network(
+    model_settings: ModelSettings,
+    train_settings: TrainSettings,
+    point: Mapping[str, Any],
+    image_size: int,
+    classes: int,
+) -> str | None:
     """Build a network, train nothing, classify two pictures; returns what is wrong in one line, or None."""
     from catdog_ray import backend
 
@@ -116,7 +122,13 @@ def check_network(model_settings: ModelSettings, point: Mapping[str, Any], image
     pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
     blank = Images(pixels, np.zeros(2, np.int32), ("", ""), ("",) * classes)
     try:
-        network = model.build(HyperParameters.of(point), model_settings, image_size=image_size, classes=classes)
+        network = model.build(
+            HyperParameters.of(point),
+            model_settings,
+            image_size=image_size,
+            classes=classes,
+            recipe=model.Recipe.of(train_settings, steps=1),
+        )
         evaluation.evaluate(network, blank)
         rows = evaluation.predict(network, blank)
         if not np.allclose(rows.sum(axis=1), 1, atol=0.02) or rows.min() < 0:

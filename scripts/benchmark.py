@@ -40,22 +40,22 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--only: no such row; there are {', '.join(rows())}")
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
-    earlier = read_rows(file) if flags.only else {}
+    earlier = read_rows(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     results = []
     for number, (name, row) in enumerate(chosen.items(), 1):
         print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
         measured = run(row, quick=flags.quick, has_gpu=bool(machine["gpus"]))
-        # Each row says when and from which commit it is: `--only` leaves others as they were.
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        results.append({**measured, "date_utc": date, "commit": provenance.commit()})
-        found = earlier | {result["name"]: result for result in results}
-        facts = {
+        # Each row says when, how and from what it is: others of that day are left as they were.
+        made = {
+            "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": provenance.commit(),
             "versions": provenance.versions(),
-            "machine": machine,
             "quick": flags.quick,
-            "rows": [found[name] for name in rows() if name in found],
         }
+        results.append({**measured, **made})
+        found = earlier | {result["name"]: result for result in results}
+        facts: dict[str, Any] = {"machine": machine, "rows": [found[name] for name in rows() if name in found]}
         # After every row: the whole takes more than an hour, and what is measured is kept.
         ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
     print_table(facts["rows"])

@@ -47,6 +47,10 @@ def scores(folders: Sequence[Path]) -> Mapping[str, Mapping[int, float]]:
         if facts["state"] != "finished" or [row.epoch for row in epochs] != list(range(1, length + 1)):
             raise UserError(f"{folder}: is not one whole run of {length} epochs; finish it first")
         last = [row.selection_accuracy for row in epochs[-LAST_EPOCHS:]]
+        if int(match[2]) in found[match[1]]:
+            raise UserError(
+                f"{folder}: a second study of {match[1]}, seed {match[2]}; compare one image size at a time"
+            )
         found[match[1]][int(match[2])] = sum(last) / len(last)
     return found
 
@@ -87,7 +91,9 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         interval = "no interval"
         if difference["low"] is not None:
             interval = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
-        verdict = "shown" if difference["is_shown"] else "no difference shown"
+        verdict = "no difference shown"
+        if difference["is_shown"]:
+            verdict = "better" if difference["mean"] > 0 else "worse"
         shown.add_row(row["recipe"], estimate.text(), f"{100 * difference['mean']:+.1f} points ({interval})", verdict)
     live.make_console().print(shown)
 

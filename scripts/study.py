@@ -20,6 +20,7 @@ from catdog_ray.settings import RunFailed
 
 CONFIG = "configs/study-cpu.yaml"
 SEEDS = (0, 1, 2)
+METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("baseline", "keras-tuner-stock"))
 STOCK_TRIALS = 20
 RETRAINED = "cpu48-tpe-seed0"
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
@@ -51,15 +52,15 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """All runs: the first seed of every method, the retraining, then the other seeds."""
+    """All runs, the first seed of every method first, and what is retrained right after its search."""
     found = []
     for seed in SEEDS:
-        found += [search("tune", method, seed) for method in ("tpe", "keras-tuner", "random")]
-        found.append(search("baseline", "keras-tuner-stock", seed))
-        if seed == SEEDS[0]:
-            milestones = tuple(str(epoch) for epoch in MILESTONES)
-            flags = ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS))
-            found.append(Run(RETRAINED, "retrain", flags, is_search=False))
+        for module, method in METHODS:
+            found.append(search(module, method, seed))
+            if found[-1].name == RETRAINED:
+                milestones = tuple(str(epoch) for epoch in MILESTONES)
+                flags = ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS))
+                found.append(Run(RETRAINED, "retrain", flags, is_search=False))
     return found
 
 
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help="the archive of photographs")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
-    add("--part", choices=("plain", "recipes"), default="plain", help="the study (default), or recipes of training")
+    add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,15 +15,20 @@ import pytest
 from make_pictures import encoded, write_folder
 from make_rows import quickstart
 from PIL import Image, ImageDraw
+from small import images
 
-from catdog_ray import builder, config, model, trial
+from catdog_ray import builder, config, evaluation, model, train, trial
 from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import EpochRow
 from catdog_ray.settings import ConfigError, ModelSettings
 from catdog_ray.space import HyperParameters
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "separable.yaml"
 POINT = HyperParameters.of({"learning_rate": 2e-3, "dropout_rate": 0.1, "width": 4, "blocks": 2, "activation": "relu"})
+
+
+PLAIN = quickstart().train
 
 
 def own(name: str) -> ModelSettings:
@@ -111,6 +117,33 @@ def test_an_uncompiled_network_is_compiled_with_the_trials_learning_rate() -> No
     assert network.output_shape == (None, 3)
 
 
+def averaging(hyperparameters: Any, input_shape: Any, classes: int) -> keras.Model:
+    network = uncompiled(hyperparameters, input_shape, classes)
+    optimizer = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9)
+    network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def test_a_compiled_network_that_averages_is_scored_as_it_is_saved() -> None:
+    found: list[tuple[float | None, float, float]] = []
+    selection = images(24, seed=1)
+
+    def on_epoch(row: EpochRow, network: keras.Model) -> None:
+        def loss() -> float:
+            scores = network.evaluate(evaluation.RescaledBatches(selection), verbose=0, return_dict=True)
+            return float(scores["loss"])
+
+        with evaluation.averaged(network):
+            average = loss()
+        found.append((row.selection_loss, average, loss()))
+
+    settings = train.FitSettings(own("averaging"), None, PLAIN)
+    train.fit(POINT, images(), selection, settings=settings, epochs=2, seed=0, on_epoch=on_epoch)
+    scored, average, raw = found[-1]
+    assert raw != pytest.approx(average, abs=1e-4)
+    assert scored == pytest.approx(average, abs=1e-5)
+
+
 def test_a_compiled_network_stays_as_it_is() -> None:
     network = model.build(POINT, own("compiled"), image_size=8, classes=2)
     assert isinstance(network.optimizer, keras.optimizers.SGD)
@@ -118,7 +151,15 @@ def test_a_compiled_network_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("name", ["compiled", "uncompiled"])
 def test_networks_that_pass_the_check(name: str) -> None:
-    assert trial.check_network(own(name), POINT, 8, 3) is None
+    assert trial.check_network(own(name), PLAIN, POINT, 8, 3) is None
+
+
+def test_a_compiled_network_with_a_schedule_of_the_settings_is_told_before_the_trials() -> None:
+    cosine = dataclasses.replace(PLAIN, learning_rate_schedule="cosine")
+    assert trial.check_network(own("uncompiled"), cosine, POINT, 8, 3) is None
+    found = trial.check_network(own("compiled"), cosine, POINT, 8, 3)
+    assert found is not None
+    assert found.startswith("BuilderError: test_builder:compiled returns a compiled model, whose optimizer is its own")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +183,7 @@ def test_networks_that_pass_the_check(name: str) -> None:
     ],
 )
 def test_networks_that_cannot_be_trained_are_told_in_one_line(name: str, expected: str) -> None:
-    found = trial.check_network(own(name), POINT, 8, 3)
+    found = trial.check_network(own(name), PLAIN, POINT, 8, 3)
     assert found is not None
     assert found.startswith(expected)
     assert "\n" not in found

@@ -17,6 +17,8 @@ from packaging.version import Version
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 
+from catdog_ray import capacity, config
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("initialization_commands", "head_setup_commands", "worker_setup_commands")
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -62,10 +64,9 @@ def test_workers_are_spot_gpus_within_the_limit(cluster: dict[str, Any]) -> None
 
 
 def test_a_worker_has_room_for_the_trials_of_gpu_yaml(cluster: dict[str, Any]) -> None:
-    wanted = yaml.safe_load((ROOT / "configs/gpu.yaml").read_text(encoding="utf-8"))["cluster"]
+    wanted = config.load(ROOT / "configs/gpu.yaml").cluster
     room = cluster["available_node_types"]["gpu_worker"]["resources"]
-    assert room["GPU"] // wanted["gpus_per_trial"] == 2
-    assert room["CPU"] // 2 == 2  # cores for each of the two
+    assert capacity.share(wanted, [room], runs=64) == capacity.Share(cpus=2, gpus=0.5, at_once=2)
 
 
 def test_one_ray_version_everywhere(cluster: dict[str, Any]) -> None:

@@ -262,6 +262,9 @@ def test_several_mistakes_on_one_line_are_all_named_and_shared_ones_once(tmp_pat
     found = cluster_rules.check(cluster_file.read(path))
     assert [finding.line for finding in found] == [line] * 3
     assert [text in found[n].text for n, text in enumerate(("listen on", "--num-cpus=0", "--num-gpus=0"))] == [True] * 3
+    path, line = plant(tmp_path, LOCAL, "auth:\n", "auth: {ssh_user: u, qqq: 1, zzz: 2}\nmore:\n")
+    texts = [finding.text for finding in cluster_rules.check(cluster_file.read(path)) if finding.line == line]
+    assert [name in text for name, text in zip(("qqq", "zzz"), texts, strict=True)] == [True] * 2
     # Both node types have this disk, by an anchor.
     path, line = plant(tmp_path, AWS, "VolumeType: gp3", "VolumeTyp: gp3")
     assert [finding.line for finding in cluster_rules.check(cluster_file.read(path))] == [line]

@@ -9,24 +9,17 @@ import compare_recipes
 import pytest
 import scipy.stats
 import study as published
-from make_rows import quickstart, trial_epoch_row
+from make_rows import quickstart, trial_epoch_row, write_study
 
 from catdog_ray import config
-from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import UserError
 
 ROOT = Path(__file__).parents[1]
 
 
 def write(results: Path, name: str, accuracies: list[float], *, length: int = 5, state: str = "finished") -> Path:
-    folder = results / name
-    folder.mkdir(parents=True)
-    facts = {
-        "schema_version": SCHEMA_VERSION,
-        "state": state,
-        "config": quickstart(search__max_epochs=length, search__grace_epochs=length).as_dict(),
-    }
-    (folder / "study.json").write_text(json.dumps(facts, default=dict))
+    folder = write_study(results / name, quickstart(search__max_epochs=length), state=state)
     rows = [trial_epoch_row(0, epoch, selection_accuracy=value) for epoch, value in enumerate(accuracies, 1)]
     with StudyDirectory(folder) as study:
         study.epochs.append(*rows)
@@ -62,6 +55,9 @@ def test_a_run_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         compare_recipes.scores([tmp_path / "cosine"])
     with pytest.raises(UserError, match=r"no study called recipe48-plain-seedN"):
         compare_recipes.table({"flip": {0: 0.5}})
+    two = [write(tmp_path, f"recipe{size}-flip-seed0", [0.5] * 5) for size in (48, 150)]
+    with pytest.raises(UserError, match=r"recipe150-flip-seed0: a second study of flip, seed 0"):
+        compare_recipes.scores(two)
 
 
 def test_the_table_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

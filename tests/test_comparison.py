@@ -198,6 +198,9 @@ def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) 
     found = comparison.compare([*stock, stopped])
     [item] = found.early_stopping
     assert (item.name, item.orders, item.share_of_epochs.n) == ("Keras Tuner, stock", 200, 2)
+    for study in stock:
+        study.facts["share"] = {"cpus": 2, "gpus": 0.5, "at_once": 7}
+    assert comparison.compare(stock).early_stopping[0].concurrent == 7
     assert 0.1 < item.share_of_epochs.mean < 0.9
     assert 0 <= item.regret.mean <= item.regret_p95.mean
     assert 0 < item.kept_best.mean <= 1

@@ -465,8 +465,11 @@ def test_errors_of_the_config_are_the_users_to_cure() -> None:
 def test_a_study_that_is_older_than_a_setting_is_still_read() -> None:
     tree = quickstart().as_dict()
     del tree["data"]["published"], tree["data"]["test_share"], tree["model"]["builder"]
+    for name in ("learning_rate_schedule", "ema_momentum", "test_time_flip"):
+        del tree["train"][name]
     found = configuration.from_saved(tree)
     assert found.model.builder is None
+    assert found.train == quickstart().train
     assert dict(found.data.published) == {}
     with pytest.raises(ConfigError, match=r"^data\.published: missing"):
         configuration.from_dict(tree)

@@ -62,6 +62,13 @@ def test_hours_and_node_hours() -> None:
     assert estimate.stages(few, 36.0, trials_per_node=None)["search"].nodes == 2
 
 
+def test_more_retraining_runs_than_trials_use_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    config = quick_config(**{"search.num_samples": 1, "retrain.seeds": 10, "retrain.configurations": ["best"]})
+    found = estimate.stages(config, 36.0, trials_per_node=None)["retraining"]
+    assert found.hours[0] == pytest.approx(10 / 2 * 3 * 36 / 0.8 / 3600)
+
+
 def test_a_time_budget_bounds_the_search_and_not_the_retraining() -> None:
     free = estimate.stages(quick_config(**CLUSTER), 36.0, trials_per_node=None)
     bound = estimate.stages(quick_config(**CLUSTER, **{"search.time_budget_s": 1800}), 36.0, trials_per_node=None)
@@ -76,13 +83,13 @@ def test_a_time_budget_bounds_the_search_and_not_the_retraining() -> None:
 
 def test_a_cluster_of_unknown_size_is_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"--set cluster\.max_concurrent=N"):
-        estimate.concurrency(quick_config(**{"cluster.address": "auto"}))
+        estimate.share(quick_config(**{"cluster.address": "auto"}), 1)
 
 
-def _study(folder: Path, config: object, seconds: list[float]) -> None:
+def _study(folder: Path, config: object, seconds: list[float], **facts: object) -> None:
     folder.mkdir(parents=True)
     study = StudyDirectory(folder)
-    study.write_study({"schema_version": 1, "config": portable(config.as_dict())})  # type: ignore[attr-defined]
+    study.write_study({"schema_version": 1, "config": portable(config.as_dict()), **facts})  # type: ignore[attr-defined]
     study.epochs.append(*(trial_epoch_row(0, number, seconds=value) for number, value in enumerate(seconds, start=1)))
 
 
@@ -92,10 +99,15 @@ def test_the_time_of_an_epoch_is_that_of_studies_alike(tmp_path: Path) -> None:
     _study(tmp_path / "second", quick_config(search__num_samples=50), [4.0, 5.0])
     _study(tmp_path / "larger", quick_config(**{"data.image_size": 32}), [100.0])
     _study(tmp_path / "whole-gpu", quick_config(**{"cluster.gpus_per_trial": 1}), [100.0])
+    # The only trial of a study has all cores; of more, each has one.
+    config = dataclasses.replace(config, cluster=dataclasses.replace(config.cluster, max_concurrent=2))
+    share = estimate.share(config, config.search.num_samples).__dict__
+    _study(tmp_path / "alike", config, [4.0], share=share)
+    _study(tmp_path / "alone", config, [100.0], share={**share, "cpus": share["cpus"] + 1})
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "study.json").write_text("{")
     found = estimate.measured(tmp_path, config)
-    assert found == estimate.EpochTime(4.0, "median of 5 epochs of first, second")
+    assert found == estimate.EpochTime(4.0, "median of 6 epochs of alike, first, second")
     assert estimate.measured(tmp_path / "first", config) is None
 
 

@@ -35,6 +35,7 @@ def cut_study(tmp_path_factory) -> Path:
                 "started_utc": "2026-01-01T00:00:00+00:00",
                 "data": data.load(config.data).facts(),
                 "config": portable(config.as_dict()),
+                "share": {"cpus": 1, "gpus": 0, "at_once": 3},
             }
         )
         for number, point in enumerate(points):
@@ -52,6 +53,9 @@ def test_a_cut_search_is_retrained_and_not_compared(cut_study: Path):
     cache = f"data.cache_dir={cut_study.parent / 'cache'}"
     done = run("-m", "catdog_ray.retrain", str(cut_study), "--epochs", "1", "2", "--seeds", "2", "--set", cache)
     assert done.returncode == 0, done.stderr
+    facts = StudyDirectory(cut_study).read_study()
+    assert facts["share"] == {"cpus": 1, "gpus": 0, "at_once": 3}  # of the search
+    assert facts["retrain_epochs"] == 2
     rows = StudyDirectory(cut_study).retrain.read()
     expected = {(c, s, m) for c in ("trial-0001", "baseline") for s in (0, 1) for m in (1, 2)}
     assert {(row.configuration, row.seed, row.milestone) for row in rows} == expected

@@ -192,6 +192,15 @@ def test_a_schedule_is_not_retrained_to_another_length(finished, tmp_path: Path,
         pytest.raises(UserError, match=r"has runs of 2 epochs, and train\.learning_rate_schedule cosine makes"),
     ):
         retraining.run(study, cosine, SPLITS, chosen, running_on=ray_cluster)
+    # Cut before its milestone: no row tells how long it was to be, study.json does.
+    with StudyDirectory(tmp_path / "cut") as study:
+        shutil.copy(folder / "retrain-epochs.jsonl", study.path)
+        retraining.require_same_length(study, cosine, 4)
+        retraining.require_same_length(study, CONFIG, 9)
+        with pytest.raises(
+            UserError, match=r"cut has runs of 9 epochs, and train\.learning_rate_schedule cosine makes"
+        ):
+            retraining.require_same_length(study, cosine, 9)
 
 
 @pytest.mark.slow

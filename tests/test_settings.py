@@ -111,6 +111,7 @@ def test_a_config_error_is_the_users_to_cure() -> None:
         ("cluster.cpus_per_trial", 0, "cluster.cpus_per_trial must be above 0 or auto, got 0.0"),
         ("cluster.cpus_per_trial", 0.5, None),
         ("cluster.cpus_per_trial", "auto", None),
+        ("cluster.cpus_per_trial", None, "cluster.cpus_per_trial must be a number, got None"),
         ("cluster.cpus_per_trial", "all", "cluster.cpus_per_trial must be above 0 or auto, got 'all'"),
         (
             "cluster.gpus_per_trial",
