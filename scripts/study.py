@@ -2,7 +2,8 @@
 
 Runs what results/README.md lists, one command after the other, each of which can also be typed by hand. What is
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
-`--part recipes` carries out what the protocol keeps apart: changes of the training itself.
+`--part recipes` carries out what the protocol keeps apart: changes of the training itself. `--pixels 150` is the
+brief's own scale, for a machine or a cluster with a GPU.
 """
 
 from __future__ import annotations
@@ -18,11 +19,32 @@ from pathlib import Path
 from catdog_ray import command
 from catdog_ray.settings import RunFailed
 
-CONFIG = "configs/study-cpu.yaml"
-SEEDS = (0, 1, 2)
+
+@dataclass(frozen=True)
+class Scale:
+    """The study at one image size: where its settings stand, what its folders are called, how many seeds."""
+
+    config: str
+    prefix: str
+    pixels: int
+    seeds: range
+
+    @property
+    def retrained(self) -> str:
+        """The search whose best configuration is retrained."""
+        return f"{self.prefix}-tpe-seed{self.seeds[0]}"
+
+
+SCALES = {
+    scale.pixels: scale
+    for scale in (
+        Scale("configs/study-cpu.yaml", "cpu48", 48, range(3)),
+        Scale("configs/gpu.yaml", "gpu150", 150, range(5)),
+    )
+}
+ON_CPU = SCALES[48]
 METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("baseline", "keras-tuner-stock"))
 STOCK_TRIALS = 20
-RETRAINED = "cpu48-tpe-seed0"
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
 RECIPE_EPOCHS = 200
 RECIPES: Mapping[str, Mapping[str, str]] = {
@@ -51,37 +73,37 @@ class Run:
     is_search: bool = True
 
 
-def runs() -> list[Run]:
+def runs(scale: Scale = ON_CPU) -> list[Run]:
     """All runs, the first seed of every method first, and what is retrained right after its search."""
     found = []
-    for seed in SEEDS:
+    for seed in scale.seeds:
         for module, method in METHODS:
-            found.append(search(module, method, seed))
-            if found[-1].name == RETRAINED:
+            found.append(search(scale, module, method, seed))
+            if found[-1].name == scale.retrained:
                 milestones = tuple(str(epoch) for epoch in MILESTONES)
                 flags = ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS))
-                found.append(Run(RETRAINED, "retrain", flags, is_search=False))
+                found.append(Run(scale.retrained, "retrain", flags, is_search=False))
     return found
 
 
-def recipes() -> list[Run]:
+def recipes(scale: Scale = ON_CPU) -> list[Run]:
     """One run of the brief's own configuration by each recipe and seed, on the selection split alone."""
     found = []
-    for seed in SEEDS:
+    for seed in scale.seeds:
         for name, changes in RECIPES.items():
             length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
             settings = {"search.num_samples": "1", **length, **changes}
             sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-            flags = ("--config", CONFIG, "--seed", str(seed), "--no-retrain", *sets)
-            found.append(Run(f"recipe48-{name}-seed{seed}", "tune", flags))
+            flags = ("--config", scale.config, "--seed", str(seed), "--no-retrain", *sets)
+            found.append(Run(f"recipe{scale.pixels}-{name}-seed{seed}", "tune", flags))
     return found
 
 
-def search(module: str, method: str, seed: int) -> Run:
+def search(scale: Scale, module: str, method: str, seed: int) -> Run:
     """A search by one method with one seed."""
     own = ("--num-samples", str(STOCK_TRIALS)) if module == "baseline" else ("--search", method)
-    flags = ("--config", CONFIG, "--seed", str(seed), "--no-retrain", *own)
-    return Run(f"cpu48-{method}-seed{seed}", module, flags)
+    flags = ("--config", scale.config, "--seed", str(seed), "--no-retrain", *own)
+    return Run(f"{scale.prefix}-{method}-seed{seed}", module, flags)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -91,11 +113,12 @@ def main(arguments: Sequence[str]) -> None:
     add("--data", metavar="PATH", help="the archive of photographs")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
     add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
+    add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    for run in recipes() if flags.part == "recipes" else runs():
+    for run in (recipes if flags.part == "recipes" else runs)(SCALES[flags.pixels]):
         state = state_of(run, flags.output)
         words = words_of(run, flags.data or "cats_and_dogs_filtered.zip", flags.output, resume=state != "not begun")
         print(f"{state:12}  {shlex.join(['python', *words])}", flush=True)
@@ -133,7 +156,9 @@ def state_of(run: Run, output: Path) -> str:
     file = folder / "study.json"
     if not file.exists():
         return "not begun"
-    return "finished" if json.loads(file.read_text()).get("state") == "finished" else "begun"
+    # Retraining begins after the search, and sets the state back.
+    is_over = json.loads(file.read_text()).get("state") == "finished" or (folder / "retrain-epochs.jsonl").exists()
+    return "finished" if is_over else "begun"
 
 
 def words_of(run: Run, data: str, output: Path, *, resume: bool) -> list[str]:

@@ -71,18 +71,29 @@ def test_the_table_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert [row["recipe"] for row in rows] == ["plain", "all"]
 
 
+@pytest.mark.parametrize("pixels", published.SCALES)
 @pytest.mark.parametrize("part", [published.runs, published.recipes])
-def test_every_command_is_one_that_the_program_accepts(part, tmp_path: Path) -> None:
+def test_every_command_is_one_that_the_program_accepts(part, pixels: int, tmp_path: Path) -> None:
     """Its settings, checked as the program does; a run has a name of its own."""
-    runs = part()
+    scale = published.SCALES[pixels]
+    runs = part(scale)
     assert len({(run.name, run.module) for run in runs}) == len(runs)
     for run in runs:
         assert published.state_of(run, tmp_path) == "not begun"
         sets = [run.flags[i + 1] for i, flag in enumerate(run.flags) if flag == "--set"]
         overrides = dict(map(config.parse_assignment, sets))
         if run.is_search:
-            found = config.load(ROOT / published.CONFIG, overrides={**overrides, "retrain.enabled": False})
-            assert found.data.image_size == 48
+            found = config.load(ROOT / scale.config, overrides={**overrides, "retrain.enabled": False})
+            assert found.data.image_size == pixels
+
+
+def test_a_search_whose_best_is_being_retrained_is_over(tmp_path: Path) -> None:
+    search, retraining = published.runs()[:2]
+    folder = write(tmp_path, search.name, [0.5] * 5, state="running")
+    assert published.state_of(search, tmp_path) == "begun"
+    (folder / "retrain-epochs.jsonl").touch()
+    assert published.state_of(search, tmp_path) == "finished"
+    assert (retraining.module, published.state_of(retraining, tmp_path)) == ("retrain", "not begun")
 
 
 def test_recipes_change_what_they_say() -> None:
