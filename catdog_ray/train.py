@@ -157,6 +157,12 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
             if layer.rate > 0:
                 layer.seed_generator.state.assign(state.astype("uint32"))
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if batch == 0 and keras.backend.backend() == "torch":
+            # There a dropout layer without a seed of its own draws from PyTorch's generator instead, and so does Keras
+            # at the start of a run.
+            keras.utils.set_random_seed(int(np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)[0]))
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Reading a loss waits for the device, so not after every step. The running mean keeps a NaN.
         if batch % _DIVERGENCE_CHECK_STEPS == 0 and logs:
