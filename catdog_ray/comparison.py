@@ -10,26 +10,16 @@ from statistics import median
 
 import numpy as np
 
-from catdog_ray import audit, curves, groups, retrained, simulate
-from catdog_ray.audit import Course, Evidence
+from catdog_ray import audit, curves, early_stopping, groups, retrained
+from catdog_ray.audit import Evidence
 from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
+from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
 from catdog_ray.ledger import RecordError
 from catdog_ray.records import STATUSES, best_trial
 from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
-from catdog_ray.settings import SearchSettings
-from catdog_ray.simulate import Curve
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
-
-REPLAYED_ORDERS = 200
-"""Random orders of a search's trials in which early stopping is replayed; fewer, but `FEWEST_ORDERS`, where trials in
-all orders would be more than `REPLAYED_TRIALS`."""
-
-FEWEST_ORDERS, REPLAYED_TRIALS = 20, 150_000
-
-REPLAYED_SEARCHES = 10
-"""Of one method at most, at even distances."""
 
 TRAINING_FACTOR = 3
 """Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
@@ -69,22 +59,6 @@ class Method:
     suggestions: int
     suggestion_seconds: float | None
     suggestion_share: float
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """Searches whose trials all ran to full length, replayed through ASHA; estimates are over searches.
-
-    `orders` random orders of each search's trials, `concurrent` at once; see `simulate.Effect`.
-    """
-
-    name: str
-    orders: int
-    concurrent: int
-    share_of_epochs: Estimate
-    kept_best: Estimate
-    regret: Estimate
-    regret_p95: Estimate
 
 
 @dataclass(frozen=True)
@@ -168,7 +142,7 @@ def compare(
             item.name: importance([row for study in item.studies for row in study.trials], first.space)
             for item in found
         },
-        early_stopping=tuple(_early_stopping(found)),
+        early_stopping=tuple(early_stopping.replayed(found)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
         warnings=tuple(_warnings(found, runs, left_out)),
@@ -235,60 +209,6 @@ def _method(found: Group, reference: float | None) -> Method:
         suggestion_seconds=sum(suggested) / len(suggested) if suggested else None,
         suggestion_share=sum(suggested) / sum(seconds) if sum(seconds) else 0.0,
     )
-
-
-def _early_stopping(found: Sequence[Group]) -> list[EarlyStopping]:
-    """One for each method of which every trial that did not fail ran to full length, three in each search."""
-    chosen = [
-        (item, item.studies[:: -(-len(item.studies) // REPLAYED_SEARCHES)])
-        for item in found
-        if all(map(_is_full, item.studies))
-    ]
-    trials = sum(len(study.trials) for _, searches in chosen for study in searches)
-    orders = min(REPLAYED_ORDERS, max(FEWEST_ORDERS, REPLAYED_TRIALS // max(1, trials)))
-    return [_replayed(item.name, searches, orders=orders) for item, searches in chosen]
-
-
-def _is_full(study: Evidence) -> bool:
-    lengths = [row.epochs for row in study.trials if row.status != "failed"]
-    return len(lengths) >= 3 and min(lengths) >= study.facts["config"]["search"]["max_epochs"]
-
-
-def _replayed(name: str, searches: Sequence[Evidence], *, orders: int) -> EarlyStopping:
-    facts = searches[0].facts
-    # As many as the search had at once; of a stock search, which had one, a trial on each core.
-    cores = sum(node.get("ray_cpus") or 1 for node in facts["nodes"])
-    concurrent = int(facts["share"]["at_once"] if "share" in facts else max(1, cores))
-    effects = [
-        simulate.effect(
-            {row.trial: _curve(study.courses[row.trial]) for row in study.trials if row.status != "failed"},
-            settings=_search_settings(study),
-            concurrent=concurrent,
-            orders=orders,
-            seed=study.seed,
-        )
-        for study in searches
-    ]
-    return EarlyStopping(
-        name,
-        orders,
-        concurrent,
-        *(
-            estimate([getattr(effect, field) for effect in effects], cut=field != "regret")
-            for field in ("share_of_epochs", "kept_best", "regret", "regret_p95")
-        ),
-    )
-
-
-def _curve(course: Course) -> Curve:
-    """With the first epoch, whose start is not on record, as long as the others."""
-    seconds = np.diff(course.elapsed_s)
-    return Curve(tuple(course.accuracies), (float(np.median(seconds)) if len(seconds) else 1.0, *seconds))
-
-
-def _search_settings(study: Evidence) -> SearchSettings:
-    raw = study.facts["config"]["search"]
-    return SearchSettings(**{name: raw.get(name) for name in SearchSettings.__dataclass_fields__})
 
 
 def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None:

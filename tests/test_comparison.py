@@ -11,7 +11,7 @@ import pytest
 from make_rows import trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, publish, tables
+from catdog_ray import audit, comparison, early_stopping, publish, tables
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import RecordError, to_json
@@ -213,14 +213,14 @@ def test_many_searches_of_full_length_are_replayed_in_fewer_orders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 7 searches every second, in as many orders as the bound on replayed trials leaves."""
-    monkeypatch.setattr(comparison, "REPLAYED_SEARCHES", 4)
-    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 4 * 6 * 31)
+    monkeypatch.setattr(early_stopping, "REPLAYED_SEARCHES", 4)
+    monkeypatch.setattr(early_stopping, "REPLAYED_TRIALS", 4 * 6 * 31)
     stock = [
         audit.read(write_invented(tmp_path / f"s{k}", method=STOCK, seed=k, stopping=False, trials=6, milestones=()))
         for k in range(7)
     ]
     [item] = comparison.compare(stock).early_stopping
     assert (item.orders, item.share_of_epochs.n) == (31, 4)
-    monkeypatch.setattr(comparison, "REPLAYED_TRIALS", 1)
+    monkeypatch.setattr(early_stopping, "REPLAYED_TRIALS", 1)
     [item] = comparison.compare(stock).early_stopping
-    assert item.orders == comparison.FEWEST_ORDERS
+    assert item.orders == early_stopping.FEWEST_ORDERS
