@@ -11,8 +11,9 @@ from itertools import islice
 
 import numpy as np
 
-from catdog_ray import data, duplicates
+from catdog_ray import duplicates
 from catdog_ray.decoding import Unreadable, decode, decoders, measure
+from catdog_ray.origins import Item, Progress, open_source
 from catdog_ray.settings import DataSettings
 
 _AHEAD = 512
@@ -51,17 +52,17 @@ class Inspection:
 
 @dataclass(frozen=True)
 class _Seen:
-    item: data.Item
+    item: Item
     kind: tuple[str, str, int, int]
     digest: str
     pixels: np.ndarray
 
 
 def inspect(
-    settings: DataSettings, *, on_progress: data.Progress | None = None, on_download: data.Progress | None = None
+    settings: DataSettings, *, on_progress: Progress | None = None, on_download: Progress | None = None
 ) -> Inspection:
     """Read every file of the data set once. Raises DataError as `data.load` does for a wrong place or layout."""
-    source = data.open_source(settings, on_download=on_download)
+    source = open_source(settings, on_download=on_download)
     items = source.items()
     seen: list[_Seen] = []
     skipped: list[tuple[str, str]] = []
@@ -91,7 +92,7 @@ def inspect(
 
 def samples(settings: DataSettings, *, per_class: int, image_size: int, seed: int) -> dict[str, list[np.ndarray]]:
     """Up to `per_class` readable training pictures of every class (size, size, 3) uint8, drawn with `seed`."""
-    source = data.open_source(settings)
+    source = open_source(settings)
     found: dict[str, list[np.ndarray]] = {}
     with decoders():
         for label, name in enumerate(source.class_names):
@@ -101,7 +102,7 @@ def samples(settings: DataSettings, *, per_class: int, image_size: int, seed: in
     return found
 
 
-def _readable(items: Sequence[data.Item], image_size: int) -> Iterator[np.ndarray]:
+def _readable(items: Sequence[Item], image_size: int) -> Iterator[np.ndarray]:
     for item in items:
         try:
             yield decode(item.read(), image_size)
@@ -109,8 +110,8 @@ def _readable(items: Sequence[data.Item], image_size: int) -> Iterator[np.ndarra
             continue
 
 
-def _looked_at(threads: ThreadPoolExecutor, items: Sequence[data.Item]) -> Iterator[tuple[data.Item, _Seen | str]]:
-    def look(item: data.Item) -> _Seen | str:
+def _looked_at(threads: ThreadPoolExecutor, items: Sequence[Item]) -> Iterator[tuple[Item, _Seen | str]]:
+    def look(item: Item) -> _Seen | str:
         try:
             content = item.read()
             pixels = decode(content, duplicates.SIDE)
@@ -119,7 +120,7 @@ def _looked_at(threads: ThreadPoolExecutor, items: Sequence[data.Item]) -> Itera
             return str(error)
 
     remaining = iter(items)
-    jobs: list[tuple[data.Item, Future[_Seen | str]]] = []
+    jobs: list[tuple[Item, Future[_Seen | str]]] = []
     while chunk := list(islice(remaining, _AHEAD)):
         submitted = [(item, threads.submit(look, item)) for item in chunk]
         for item, job in jobs:

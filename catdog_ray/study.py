@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import builder, cluster, data, inspection, preflight, retraining, search, stock, trial
+from catdog_ray import builder, cluster, data, inspection, origins, preflight, retraining, search, stock, trial
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, versions
@@ -27,8 +27,8 @@ def run(
     *,
     with_search: bool = True,
     top: int = 1,
-    on_download: data.Progress | None = None,
-    on_data: data.Progress | None = None,
+    on_download: origins.Progress | None = None,
+    on_data: origins.Progress | None = None,
     on_cluster: Callable[[cluster.Cluster], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> data.Splits:
@@ -140,7 +140,7 @@ def _places(config: Config) -> dict[str, Any]:
     """`MACHINE_SETTINGS` with absolute paths, so that a study goes on from any working directory."""
     found = {name: configuration.setting(config, name) for name in MACHINE_SETTINGS}
     for name, value in found.items():
-        is_name = name == "cluster.address" or (name == "data.source" and not data.is_place(config.data))
+        is_name = name == "cluster.address" or (name == "data.source" and not origins.is_place(config.data))
         if value is not None and not is_name and "://" not in value:
             found[name] = str(Path(value).expanduser().resolve())
     return found

@@ -20,7 +20,7 @@ from make_rows import quickstart
 from PIL import Image
 from small import quick_config
 
-from catdog_ray import data, drawn, sources
+from catdog_ray import data, drawn, origins, sources
 from catdog_ray.settings import DataSettings
 from catdog_ray.sources import DataError
 
@@ -322,7 +322,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         def decode(content: bytes, image_size: int) -> np.ndarray:
             raise AssertionError("decoded again")
 
-        monkeypatch.setattr(data, "decode", decode)
+        monkeypatch.setattr(origins, "decode", decode)
 
     return forbid
 
@@ -585,10 +585,10 @@ def test_what_is_a_place_on_this_machine(
 ) -> None:
     """Only a place is kept as an absolute path, so that a study goes on from any working folder."""
     monkeypatch.chdir(tmp_path)
-    assert data.is_place(settings(tmp_path, source)) is expected
+    assert origins.is_place(settings(tmp_path, source)) is expected
     (tmp_path / "cats_and_dogs_filtered").mkdir()
     if source == "cats_and_dogs_filtered":
-        assert data.is_place(settings(tmp_path, source))
+        assert origins.is_place(settings(tmp_path, source))
 
 
 def test_classes_alone_are_split_by_data_alone(tmp_path: Path) -> None:
