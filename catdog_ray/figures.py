@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_shown
-from catdog_ray.groups import Group
-from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, SURFACE, legend_below, new_figure, style, to_svg
-from catdog_ray.retrained import BASELINE
+from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
+from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
 from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
 
 _AXIS_NAMES = {
@@ -24,17 +20,6 @@ _AXIS_NAMES = {
     "multiply_adds": "multiply-adds",
     "seconds": "wall-clock",
 }
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure of the page; `name` is its file's, under a `section` of the page."""
-
-    section: str
-    name: str
-    title: str
-    caption: str
-    svg: str
 
 
 def draw(found: Comparison) -> list[Drawing]:
@@ -47,36 +32,6 @@ def draw(found: Comparison) -> list[Drawing]:
             *_retrained(found),
             *_classified(found),
         ]
-
-
-class Colours:
-    """One colour and one marker per method, the same in every figure."""
-
-    def __init__(self, found: Comparison) -> None:
-        self._places = {item.name: index for index, item in enumerate(found.groups)}
-
-    def of(self, name: str) -> str:
-        """The colour of a method; grey for the brief's configuration."""
-        return BASELINE_COLOUR if name == BASELINE else PALETTE[self._places[name] % len(PALETTE)]
-
-    def marker(self, name: str) -> str:
-        """The marker of a method."""
-        return "X" if name == BASELINE else MARKERS[self._places[name] % len(MARKERS)]
-
-
-def finish(found: Comparison, figure: Figure, *, section: str, name: str, title: str, caption: str) -> Drawing:
-    """Give the figure its title, and the mark of drawn data, and write it down."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    if found.is_drawn:
-        figure.text(0.99, 0.985, "drawn data", ha="right", va="top", fontsize=8, fontstyle="italic", color=INK)
-    return Drawing(section, name, title, caption, to_svg(figure))
-
-
-def slug(item: Group, found: Comparison) -> str:
-    """The method as part of a file's name, with a number where it has several configurations."""
-    same = [other.name for other in found.groups if other.method == item.method]
-    plain = "".join(sign if sign.isalnum() else "-" for sign in item.method)
-    return plain if len(same) == 1 else f"{plain}-{same.index(item.name) + 1}"
 
 
 def _best_so_far(found: Comparison) -> Iterator[Drawing]:
@@ -96,7 +51,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
                 axes.fill_between(middle.grid, middle.low, middle.high, step="post", color=colour, alpha=0.2, lw=0)
         if not shown:
             continue
-        _percent_axis(axes.yaxis)
+        percent_axis(axes.yaxis)
         _spending_axis(axes, axis)
         axes.set_ylabel("best selection objective so far")
         legend_below(figure, axes)
@@ -229,7 +184,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
     axes.set_ylim(rows - 0.5, -0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    _percent_axis(axes.xaxis)
+    percent_axis(axes.xaxis)
     axes.set_xlabel("test accuracy, 95 % interval")
     yield finish(
         found,
@@ -323,10 +278,6 @@ def _row_label(axes: Axes, place: float, text: str) -> None:
         text, (0, place), xycoords=("axes fraction", "data"), xytext=(2, 6), textcoords="offset points", fontsize=8,
         bbox={"boxstyle": "square,pad=0.12", "facecolor": SURFACE, "edgecolor": "none"}, zorder=4,
     )  # fmt: skip
-
-
-def _percent_axis(side: Axis) -> None:
-    side.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def _spending_axis(axes: Axes, axis: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Drawing
+from catdog_ray.drawings import Drawing
 from catdog_ray.tables import DRAWN, MODELS, SECTIONS, Table, percent, tables
 
 # What the page may load: pictures and styles that stand in it. A browser enforces it.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Colours, Drawing, finish, slug
+from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.records import TrialRow
@@ -38,7 +38,7 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
     axes.set_yticks(range(len(names)), [key.replace("_", " ") for key in names])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    percent_axis(axes.xaxis)
     axes.set_xlabel("share of the importance")
     legend_below(figure, axes)
     yield finish(
@@ -80,7 +80,7 @@ def _slices(found: Comparison) -> Drawing:
                 )
         _value_axis(axes, wanted)
         axes.set_xlabel(name.replace("_", " "))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        percent_axis(axes.yaxis)
     for axes in panels[::2]:
         axes.set_ylabel("objective")
     for axes in panels[len(space) :]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Colours, Drawing, finish, slug
+from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.retrained import BASELINE, Run, epochs_of
@@ -44,7 +44,7 @@ def _survival(found: Comparison) -> Drawing:
             label=f"{item.name} ({len(rows):,} trials)",
         )
     axes.set_ylim(0, 1.04)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    percent_axis(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("trials that finished it")
@@ -90,7 +90,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
     longest = max((row.epochs for row, _ in drawn), default=1)
     axes.set_xlim(0.4, longest + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    percent_axis(axes.yaxis)
     axes.set_xlabel("epoch")
     axes.set_ylabel("selection accuracy")
     if drawn:
@@ -128,7 +128,7 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
         sides[1].set_ylabel("accuracy")
         sides[1].set_xlabel("epoch")
         sides[1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        sides[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        percent_axis(sides[1].yaxis)
         legend_below(figure, sides[1])
         yield finish(
             found,

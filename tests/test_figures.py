@@ -11,7 +11,7 @@ from make_studies import write_invented
 
 from catdog_ray import audit, comparison, figures
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Colours, Drawing
+from catdog_ray.drawings import Colours, Drawing
 from catdog_ray.plots import BASELINE_COLOUR, INK, SURFACE
 from catdog_ray.retrained import BASELINE
 

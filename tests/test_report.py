@@ -15,7 +15,7 @@ from PIL import Image
 
 from catdog_ray import audit, comparison, figures, report, space_figures, tables, trial_figures
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Drawing
+from catdog_ray.drawings import Drawing
 
 EVIL = "<script>alert('x')</script>\"& $x_{$"
 

@@ -11,7 +11,7 @@ from make_studies import write_invented
 
 from catdog_ray import audit, comparison, space_figures, trial_figures
 from catdog_ray.comparison import Comparison
-from catdog_ray.figures import Drawing
+from catdog_ray.drawings import Drawing
 
 
 @pytest.fixture(scope="module")
