@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, check, nearest
+from catdog_ray.rules import check
+from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, nearest
 
 _LARGEST_YAML = 2**18
 """Characters; PyYAML needs seconds for that many, and the shipped files have a few thousand."""

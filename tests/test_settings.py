@@ -12,17 +12,16 @@ import pytest
 from make_rows import quickstart
 
 from catdog_ray import config as configuration
+from catdog_ray.rules import check, smallest_side
 from catdog_ray.settings import (
     HYPERPARAMETERS,
     Choice,
     ConfigError,
     FloatRange,
     UserError,
-    check,
     contains,
     describe,
     nearest,
-    smallest_side,
 )
 
 
