@@ -12,7 +12,8 @@ from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_shown
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
-from catdog_ray.tables import DIFFERENCES, MODELS, NO_DIFFERENCE, RETRAINING, SEARCHES, percent
+from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
+from catdog_ray.words import NO_DIFFERENCE, percent
 
 _AXIS_NAMES = {
     "trials": "trials ended",

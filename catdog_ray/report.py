@@ -8,7 +8,8 @@ from html import escape
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
-from catdog_ray.tables import DRAWN, MODELS, SECTIONS, Table, percent, tables
+from catdog_ray.tables import DRAWN, MODELS, SECTIONS, Table, tables
+from catdog_ray.words import percent
 
 # What the page may load: pictures and styles that stand in it. A browser enforces it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

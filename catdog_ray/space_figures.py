@@ -14,7 +14,8 @@ from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.records import TrialRow
 from catdog_ray.settings import Choice, FloatRange, Range, Value
-from catdog_ray.tables import SPACE, percent
+from catdog_ray.tables import SPACE
+from catdog_ray.words import percent
 
 
 def draw_space(found: Comparison) -> list[Drawing]:

@@ -10,14 +10,13 @@ from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_obje
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
+from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, duration, interval, percent, points
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
 TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
 SECTIONS = (SEARCHES, DIFFERENCES, RETRAINING, TRIALS, SPACE, MODELS, STUDIES)
 """Of the page, in its order."""
 
-NOT_KNOWN = "-"
-NO_DIFFERENCE = "no difference shown"
 DRAWN = "Drawn data: these figures show that the pipeline works; they say nothing about photographs."
 
 
@@ -64,26 +63,6 @@ def markdown(found: Comparison) -> str:
         lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
         lines += ["", _cell(table.note)] if table.note else []
     return "\n".join(lines) + "\n"
-
-
-def percent(value: float | None, *, signed: bool = False) -> str:
-    """`82.7 %`; a hyphen for what is not known."""
-    return NOT_KNOWN if value is None else f"{_tenths(value):{'+' if signed else ''}.1f} %"
-
-
-def count(value: float) -> str:
-    """`1,234`, or `5.62 T` from a million on."""
-    for size, sign in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {sign}"
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `12.3 min` or `4.1 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def verdict(found: Comparison, item: Compared) -> str:
@@ -206,8 +185,8 @@ def _differences(found: Comparison) -> Table:
             item.quantity if item.milestone is None else f"{item.quantity}, {item.milestone} epochs",
             f"{item.first} minus {item.second}",
             f"{item.difference.n} {item.unit}",
-            percent(item.difference.mean, signed=True).replace(" %", " points"),
-            _interval(item.difference.low, item.difference.high, signed=True),
+            points(item.difference.mean, signed=True),
+            interval(item.difference.low, item.difference.high, signed=True),
             verdict(found, item),
         )
         for item in (
@@ -235,8 +214,8 @@ def _early_stopping(found: Comparison) -> Table:
             f"{item.share_of_epochs.n} x {item.orders}",
             percent(1 - item.share_of_epochs.mean),
             percent(item.kept_best.mean),
-            percent(item.regret.mean).replace(" %", " points"),
-            percent(item.regret_p95.mean).replace(" %", " points"),
+            points(item.regret.mean),
+            points(item.regret_p95.mean),
         )
         for item in found.early_stopping
     )
@@ -291,7 +270,7 @@ def _classified(found: Comparison) -> Table:
                 percent(float(item.confusion[k, k] / item.confusion[k].sum())) if item.confusion[k].sum() else NOT_KNOWN
                 for k in range(len(classes))
             ),
-            percent(item.calibration.error).replace(" %", " points"),
+            points(item.calibration.error),
         )
         for item in found.classified
     )
@@ -351,29 +330,17 @@ def _accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
     if item is None:
         return NOT_KNOWN, NOT_KNOWN, "none"
     sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
-    return percent(item.mean), sd, _interval(item.low, item.high)
+    return percent(item.mean), sd, interval(item.low, item.high)
 
 
 def _signed(item: Estimate | None) -> str:
     if item is None:
         return NOT_KNOWN
-    words = percent(item.mean, signed=True).replace(" %", " points")
+    words = points(item.mean, signed=True)
     if item.low is None or item.high is None:
         return f"{words} (n={item.n}, no interval: {NO_DIFFERENCE})"
     shown = "" if not item.low <= 0 <= item.high else f": {NO_DIFFERENCE}"
-    return f"{words} (n={item.n}, {_interval(item.low, item.high, signed=True)}{shown})"
-
-
-def _interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
-    if low is None or high is None:
-        return "none"
-    sign = "+" if signed else ""
-    return f"{_tenths(low):{sign}.1f} to {_tenths(high):{sign}.1f}" + ("" if signed else " %")
-
-
-def _tenths(value: float) -> float:
-    """In percent, rounded to tenths; no minus before a zero."""
-    return round(100 * value, 1) + 0.0
+    return f"{words} (n={item.n}, {interval(item.low, item.high, signed=True)}{shown})"
 
 
 def _cell(text: str) -> str:

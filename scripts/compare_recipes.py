@@ -16,6 +16,7 @@ from typing import Any
 
 from catdog_ray import command, ledger
 from catdog_ray.settings import UserError
+from catdog_ray.words import NO_DIFFERENCE
 
 REFERENCE = "plain"
 LAST_EPOCHS = 3
@@ -91,7 +92,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         interval = "no interval"
         if difference["low"] is not None:
             interval = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
-        verdict = "no difference shown"
+        verdict = NO_DIFFERENCE
         if difference["is_shown"]:
             verdict = "better" if difference["mean"] > 0 else "worse"
         shown.add_row(row["recipe"], estimate.text(), f"{100 * difference['mean']:+.1f} points ({interval})", verdict)

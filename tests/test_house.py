@@ -113,6 +113,7 @@ HOUSE = {
     "early_stopping": Room(8, "numpy"),
     "compare": Room(8),
     "comparison": Room(9, "numpy"),
+    "words": Room(0),
     "tables": Room(10),
     "plots": Room(10, "numpy matplotlib"),
     "drawings": Room(11, "matplotlib"),

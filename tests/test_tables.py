@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, tables
+from catdog_ray import audit, comparison, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import Difference
@@ -55,7 +55,7 @@ def test_a_tables_figures_are_the_comparisons(found: Comparison) -> None:
     )
     first = found.accuracies[0]
     row = titled(found, "Accuracy after retraining").rows[0]
-    assert row[:5] == ("TPE", "4", "2 searches", tables.percent(first.train.mean), tables.percent(first.test.mean))
+    assert row[:5] == ("TPE", "4", "2 searches", words.percent(first.train.mean), words.percent(first.test.mean))
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_left_out_studies_are_named(found: Comparison) -> None:
     ("value", "text"), [(7, "7"), (46.666, "46.7"), (1234, "1,234"), (5.616e12, "5.62 T"), (2.5e6, "2.5 M")]
 )
 def test_counts(value: float, text: str) -> None:
-    assert tables.count(value) == text
+    assert words.count(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(59.4, "59 s"), (600.0, "10.0 min"), (9000.0, "2.5 h")])
 def test_durations(seconds: float, text: str) -> None:
-    assert tables.duration(seconds) == text
+    assert words.duration(seconds) == text
 
 
 def test_what_is_not_known_is_a_hyphen() -> None:
-    assert tables.percent(None) == "-"
-    assert tables.percent(0.125) == "12.5 %"
-    assert tables.percent(-0.125, signed=True) == "-12.5 %"
-    assert tables.percent(-0.0001, signed=True) == "+0.0 %"
+    assert words.percent(None) == "-"
+    assert words.percent(0.125) == "12.5 %"
+    assert words.percent(-0.125, signed=True) == "-12.5 %"
+    assert words.percent(-0.0001, signed=True) == "+0.0 %"
