@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from catdog_ray.ledger import RecordError, StudyDirectory
-from catdog_ray.live import make_console, percent
+from catdog_ray.live import make_console
 from catdog_ray.pictures import find
 from catdog_ray.scores import Score, score
 from catdog_ray.settings import LARGEST_IMAGE_SIZE, ConfigError, UserError, printable
+from catdog_ray.words import percent
 
 if TYPE_CHECKING:
     import keras

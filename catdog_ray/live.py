@@ -16,6 +16,7 @@ from rich.text import Text
 
 from catdog_ray.compare import BRIEF, Study, milestones, search_line
 from catdog_ray.records import Progress
+from catdog_ray.words import percent
 
 _LINE_EVERY_S = 10.0
 
@@ -154,8 +155,3 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
             "Drawn data: these figures show that the pipeline works; they say nothing about photographs.",
             style="yellow",
         )
-
-
-def percent(value: float) -> str:
-    """`82.7 %`"""
-    return f"{100 * value:.1f} %"

@@ -156,10 +156,11 @@ def _planned(
 
 
 def _wanted_model(folder: Path, config: Config, chosen: Sequence[Candidate]) -> ModelFile | None:
-    """None where no trial of a search is retrained."""
-    if not chosen or chosen[0].trial is None:
+    """The best one's; the guide's own, retrained alone, does not take the place of what the search found."""
+    if not chosen:
         return None
-    return ModelFile(folder, chosen[0].configuration, config.seed, config.retrain.milestones[-1])
+    wanted = ModelFile(folder, chosen[0].configuration, config.seed, config.retrain.milestones[-1])
+    return None if chosen[0].trial is None and wanted.is_taken() else wanted
 
 
 def _drop_uncommitted_predictions(study: StudyDirectory) -> None:

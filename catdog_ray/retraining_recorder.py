@@ -38,12 +38,21 @@ class ModelFile:
 
     def is_there(self) -> bool:
         """Whether the file is this model, or the same trained for longer."""
+        configuration, seed, epochs = self._known()
+        return (configuration, seed) == (self.configuration, self.seed) and epochs >= self.epochs
+
+    def is_taken(self) -> bool:
+        """Whether the file is a model of another configuration."""
+        return self._known()[0] not in (None, self.configuration)
+
+    def _known(self) -> tuple[str | None, int, int]:
+        """Configuration, seed and epochs of the file that is there; (None, 0, 0) without one."""
         try:
             known = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
-            same = (known["configuration"], known["seed"]) == (self.configuration, self.seed)
-            return same and known["epochs"] >= self.epochs and (self.folder / "model.keras").is_file()
+            found = str(known["configuration"]), int(known["seed"]), int(known["epochs"])
         except (OSError, ValueError, KeyError, TypeError):
-            return False
+            return None, 0, 0
+        return found if (self.folder / "model.keras").is_file() else (None, 0, 0)
 
     def take(self, source: Path) -> None:
         """Put `source` in place, unless what is there is as good."""

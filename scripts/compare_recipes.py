@@ -16,7 +16,7 @@ from typing import Any
 
 from catdog_ray import command, ledger
 from catdog_ray.settings import UserError
-from catdog_ray.words import NO_DIFFERENCE
+from catdog_ray.words import NO_DIFFERENCE, interval, points
 
 REFERENCE = "plain"
 LAST_EPOCHS = 3
@@ -89,13 +89,13 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         if difference is None:
             shown.add_row(row["recipe"], estimate.text(), "", "")
             continue
-        interval = "no interval"
+        between = "no interval"
         if difference["low"] is not None:
-            interval = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
+            between = interval(difference["low"], difference["high"], signed=True)
         verdict = NO_DIFFERENCE
         if difference["is_shown"]:
             verdict = "better" if difference["mean"] > 0 else "worse"
-        shown.add_row(row["recipe"], estimate.text(), f"{100 * difference['mean']:+.1f} points ({interval})", verdict)
+        shown.add_row(row["recipe"], estimate.text(), f"{points(difference['mean'], signed=True)} ({between})", verdict)
     live.make_console().print(shown)
 
 

@@ -13,8 +13,9 @@ from make_rows import BASELINE, TUNED, progress, quickstart, retrain_row, trial_
 from rich.console import Console
 
 from catdog_ray import compare
-from catdog_ray.live import LiveView, clock, percent, print_results, progress_line, progress_table
+from catdog_ray.live import LiveView, clock, print_results, progress_line, progress_table
 from catdog_ray.records import Progress
+from catdog_ray.words import percent
 
 DRAWN_WARNING = "Drawn data: these figures show that the pipeline works; they say nothing about photographs."
 

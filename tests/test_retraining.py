@@ -140,6 +140,12 @@ def test_a_model_lost_between_its_row_and_its_copy_is_made_again(finished, tmp_p
         "epochs": 3,
     }
     assert (tmp_path / "study" / "model.keras").stat().st_size > 1000
+    # The guide's own configuration alone leaves it where it is, and is kept where there is none.
+    for name, configuration in (("model.json", "trial-0001"), ("none.json", "baseline")):
+        (tmp_path / "study" / "model.json").rename(tmp_path / "study" / name)
+        with StudyDirectory(tmp_path / "study") as study:
+            retraining.run(study, CONFIG, SPLITS, chosen[1:], running_on=ray_cluster)
+        assert json.loads((tmp_path / "study" / "model.json").read_text())["configuration"] == configuration
     assert (tmp_path / "study" / "retrain.jsonl").read_bytes() == before
 
 
