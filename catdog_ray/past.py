@@ -20,6 +20,14 @@ class ResumableASHA(ASHAScheduler):
     Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
     """
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune starts what is pending by itself.
+
+        A trial that is named here gets the worker of one that just ended, and the worker that was being started for it
+        is thrown away; where trials end faster than workers start, a search never has all of them. Left to itself, Tune
+        gives the free worker to the newest trial, for which nothing was started yet.
+        """
+
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, _Numbered.of(trial))
 
