@@ -14,8 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import LOCAL
+from small import quick_config
 
 from catdog_ray import capacity, cluster
+from catdog_ray.past import asha_scheduler
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.space import HyperParameters
 
@@ -89,6 +91,53 @@ def test_a_trial_that_unwinds_slowly_does_not_lose_the_next(ray_cluster, tmp_pat
         name_of=lambda parameters: f"slow-{parameters['number']}",
     )
     assert ended == [0, 1, 2]
+
+
+def _end_at_once(parameters) -> None:
+    from ray import tune
+
+    tune.report({"epoch": 1, "objective": 0.5, "done": True})
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_being_started_is_not_thrown_away(ray_cluster, tmp_path: Path, monkeypatch):
+    """The first of six workers ends trials while the others start: they stay those of the trials they are for."""
+    from ray import cloudpickle
+    from ray.tune import Callback
+    from ray.tune.execution.tune_controller import TuneController
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    planned = [Planned(number, POINT) for number in range(30)]
+    searcher = StudySearcher(None, planned=planned, max_epochs=1)
+    thrown_away: list[int] = []
+    remove = TuneController._remove_actor
+
+    def watched(controller, tracked_actor) -> None:
+        if searcher._planned and tracked_actor not in controller._started_actors:
+            thrown_away.append(len(searcher._planned))
+        remove(controller, tracked_actor=tracked_actor)
+
+    monkeypatch.setattr(TuneController, "_remove_actor", watched)
+    ended: list[int] = []
+
+    class Ends(Callback):
+        def on_trial_complete(self, iteration, trials, trial, **info) -> None:
+            ended.append(trial.config["number"])
+
+    cluster.run_trials(
+        _end_at_once,
+        arguments={},
+        searcher=searcher,
+        count=30,
+        scheduler=asha_scheduler(quick_config().search),
+        callback=Ends(),
+        settings=LOCAL,
+        share=capacity.Share(0.25, 0, 6),
+        storage_path=str(tmp_path),
+        name_of=lambda parameters: f"trial-{parameters['number']}",
+    )
+    assert sorted(ended) == list(range(30))
+    assert thrown_away == []
 
 
 @pytest.mark.parametrize(
