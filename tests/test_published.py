@@ -1,0 +1,49 @@
+"""The published results: each figure in the prose stands in a comparison, and the committed rows give that comparison."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"<!-- figures of (\S+) -->\n(.*?)<!-- end of figures -->", re.DOTALL)
+FIGURE = re.compile(r"[+-]?\d[\d.,]*(?: to [+-]?\d[\d.]*)? (?:%|points)")
+
+
+def blocks() -> list[tuple[str, str, str]]:
+    """(page, comparison, text) of everything that is said of the published studies."""
+    pages = ("README.md", "results/README.md")
+    return [(page, *found) for page in pages for found in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
+
+
+def test_both_pages_tell_the_results() -> None:
+    assert {page for page, _, _ in blocks()} == {"README.md", "results/README.md"}
+
+
+@pytest.mark.parametrize(("page", "comparison", "text"), blocks())
+def test_every_figure_stands_in_the_comparison(page: str, comparison: str, text: str) -> None:
+    table = (ROOT / comparison).read_text(encoding="utf-8")
+    figures = FIGURE.findall(text)
+    assert len(figures) >= 3
+    assert [figure for figure in figures if figure not in table] == []
+
+
+@pytest.mark.slow
+def test_the_rows_give_the_comparison(tmp_path: Path) -> None:
+    """The tables to the letter; figures and page too, with the same releases of the libraries that draw them."""
+    folder = ROOT / "results" / "comparison48"
+    done = subprocess.run(
+        [sys.executable, "scripts/compare_results.py", "results/cpu48-*", "--output", str(tmp_path / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "comparison.md").read_bytes() == (folder / "comparison.md").read_bytes()
+    kept = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    assert {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()} == kept
