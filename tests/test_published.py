@@ -1,4 +1,4 @@
-"""The published results: each figure in the prose stands in a comparison, and the committed rows give that comparison."""
+"""The published results: figures in the prose stand in a comparison, and the committed rows give that comparison."""
 
 from __future__ import annotations
 
