@@ -98,7 +98,7 @@ class SearchRecorder:
                 self.end({"number": number}, None)
 
     def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> TrialEpochRow:
-        epoch = EpochRow(**{name: result[name] for name in EpochRow.__dataclass_fields__})
+        epoch = EpochRow.of(result)
         return TrialEpochRow(
             trial=parameters["number"],
             epoch=epoch.epoch,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from catdog_ray.settings import Value
 
@@ -29,6 +30,11 @@ class EpochRow:
     selection_loss: float | None
     selection_accuracy: float
     seconds: float
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Self:
+        """The row in what a trial reported, which holds more."""
+        return cls(**{name: result[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ class RetrainingRecorder(Callback):
         )
 
     def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> RetrainEpochRow:
-        row = EpochRow(**{name: result[name] for name in EpochRow.__dataclass_fields__})
+        row = EpochRow.of(result)
         return RetrainEpochRow(
             configuration=parameters["configuration"],
             seed=parameters["seed"],
