@@ -60,6 +60,8 @@ def _folders(patterns: Sequence[str]) -> list[Path]:
     studies = [
         folder for folder in found if (folder / "study.json").exists() or not (folder / "comparison.json").exists()
     ]
+    # `results/*` also names benchmarks/, which holds no row of a study.
+    studies = [folder for folder in studies if any(folder.glob("*.jsonl"))] or studies
     if not studies:
         raise ConfigError(f"{' '.join(patterns)}: names no folder of a study")
     return studies

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import compare_results
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +48,9 @@ def test_the_rows_give_the_comparison(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "comparison.md").read_bytes() == (folder / "comparison.md").read_bytes()
     kept = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     assert {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()} == kept
+
+
+def test_a_glob_over_the_results_names_studies_alone() -> None:
+    names = {folder.name for folder in compare_results._folders([str(ROOT / "results" / "*")])}
+    assert "cpu48-tpe-seed0" in names
+    assert not {"benchmarks", "comparison48"} & names
