@@ -10,7 +10,7 @@ import numpy as np
 from catdog_ray import simulate
 from catdog_ray.audit import Course, Evidence
 from catdog_ray.groups import Group
-from catdog_ray.settings import SearchSettings
+from catdog_ray.settings import STOCK, SearchSettings
 from catdog_ray.simulate import Curve
 from catdog_ray.statistics import Estimate, estimate
 
@@ -87,6 +87,12 @@ def _curve(course: Course) -> Curve:
     """With the first epoch, whose start is not on record, as long as the others."""
     seconds = np.diff(course.elapsed_s)
     return Curve(tuple(course.accuracies), (float(np.median(seconds)) if len(seconds) else 1.0, *seconds))
+
+
+def rungs(studies: Sequence[Evidence]) -> list[int]:
+    """Epochs at which a trial of any of these studies could be stopped, ascending; the stock tuner stops none."""
+    with_rungs = [study for study in studies if study.facts["method"] != STOCK]
+    return sorted({epoch for study in with_rungs for epoch in simulate.Rungs(_search_settings(study)).epochs})
 
 
 def _search_settings(study: Evidence) -> SearchSettings:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from catdog_ray import early_stopping
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
@@ -43,6 +44,10 @@ def _survival(found: Comparison) -> Drawing:
             linewidth=1.8,
             label=f"{item.name} ({len(rows):,} trials)",
         )
+    rungs = early_stopping.rungs([study for item in found.groups for study in item.studies])
+    for rung in rungs:
+        # Those who are stopped at a rung have finished its epoch.
+        axes.axvline(rung + 0.5, color=INK, alpha=0.4, linewidth=0.8, linestyle=":", zorder=0)
     axes.set_ylim(0, 1.04)
     percent_axis(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -55,7 +60,8 @@ def _survival(found: Comparison) -> Drawing:
         section=TRIALS,
         name="survival",
         title="Survival through the rungs",
-        caption="The share of all trials that finished each epoch; it falls where trials stop early or fail.",
+        caption="The share of all trials that finished each epoch; it falls where trials stop early or fail."
+        + (f" Dotted: the rungs, after epochs {', '.join(map(str, rungs))}." if rungs else ""),
     )
 
 

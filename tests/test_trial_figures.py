@@ -44,6 +44,14 @@ def test_all_figures_are_there(drawings: dict[str, Drawing]) -> None:
     ]
 
 
+def test_rungs_are_marked_where_trials_could_be_stopped(found: Comparison, drawings: dict[str, Drawing]) -> None:
+    search = found.groups[0].studies[0].facts["config"]["search"]
+    rungs = [rung for rung in (search["grace_epochs"] * search["reduction_factor"] ** k for k in range(9))]
+    rungs = [rung for rung in rungs if rung < search["max_epochs"]]
+    assert rungs
+    assert f"after epochs {', '.join(map(str, rungs))}." in drawings["survival"].caption
+
+
 def test_every_trial_is_drawn_and_its_end_marked(found: Comparison, drawings: dict[str, Drawing]) -> None:
     for group, method in zip(found.groups, found.methods, strict=True):
         said = texts(drawings[f"learning-{group.method}"])
