@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from catdog_ray import capacity, cluster, inspection
@@ -65,8 +65,17 @@ def _probe(storage_path: str) -> Iterator[str]:
         ) from None
     try:
         yield uri
-    finally:
+    except BaseException:
+        with suppress(OSError):
+            filesystem.delete_dir(folder)
+        raise
+    try:
         filesystem.delete_dir(folder)
+    except OSError as error:
+        raise cluster.ClusterError(
+            f"cluster.storage_path: nothing can be deleted from {storage_path} ({str(error).splitlines()[0]}), and old "
+            "checkpoints must be; give the right to it, or another place"
+        ) from None
 
 
 def _fault(node: Mapping[str, Any], said: Mapping[str, Any], storage_path: str) -> str | None:

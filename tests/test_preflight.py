@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,16 @@ def test_storage_that_the_driver_cannot_write(tmp_path: Path) -> None:
     said = r"cluster\.storage_path: .*/file/study cannot be written from here"
     with pytest.raises(cluster.ClusterError, match=said), preflight._probe(str(tmp_path / "file" / "study")):
         pass
+
+
+def test_storage_from_which_nothing_can_be_deleted(tmp_path: Path) -> None:
+    """The folder is gone by then, which a file system answers as it answers a refusal: with OSError."""
+    said = rf"cluster\.storage_path: nothing can be deleted from {tmp_path} \(.*old checkpoints must be"
+    with pytest.raises(cluster.ClusterError, match=said), preflight._probe(str(tmp_path)) as folder:
+        shutil.rmtree(folder)
+    with pytest.raises(cluster.ClusterError, match="node 1: its own fault"), preflight._probe(str(tmp_path)) as folder:
+        shutil.rmtree(folder)
+        raise cluster.ClusterError("node 1: its own fault")
 
 
 def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
