@@ -286,8 +286,12 @@ def _warnings(
 
 
 def _machine(study: Evidence) -> str:
+    def count(value: float | None) -> str:
+        # Ray counts in floats, the stock tuner's one process in integers.
+        return "?" if value is None else f"{value:g}"
+
     nodes = [
-        f"{node.get('ray_cpus', '?')} CPUs, {node.get('ray_gpus', '?')} GPUs of {node.get('cpu_model', '?')}"
+        f"{count(node.get('ray_cpus'))} CPUs, {count(node.get('ray_gpus'))} GPUs of {node.get('cpu_model', '?')}"
         for node in study.facts["nodes"]
     ]
     return " + ".join(sorted(nodes)) or "unknown"

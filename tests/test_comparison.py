@@ -123,7 +123,18 @@ def test_other_machines_are_warned_of(tmp_path: Path) -> None:
         write_invented(tmp_path / "b", seed=1, milestones=(), facts={"nodes": nodes}),
     ]
     texts = comparison.compare([audit.read(folder) for folder in folders]).warnings
-    assert any("2 kinds of machine: 2.0 CPUs, 0.0 GPUs of invented; 8.0 CPUs, 1.0 GPUs of another" in t for t in texts)
+    assert any("2 kinds of machine: 2 CPUs, 0 GPUs of invented; 8 CPUs, 1 GPUs of another" in t for t in texts)
+
+
+def test_one_machine_is_one_kind_however_it_was_counted(tmp_path: Path) -> None:
+    """Ray tells 2.0 CPUs of a node, and the stock tuner's process, which runs without Ray, tells 2."""
+    nodes = [{"cpu_model": "one", "ray_cpus": cpus, "ray_gpus": gpus} for cpus, gpus in ((2.0, 0.0), (2, 0))]
+    folders = [
+        write_invented(tmp_path / str(seed), seed=seed, milestones=(), facts={"nodes": [node]})
+        for seed, node in enumerate(nodes)
+    ]
+    texts = comparison.compare([audit.read(folder) for folder in folders]).warnings
+    assert not any("kinds of machine" in text for text in texts)
 
 
 def test_hours_are_not_known_where_the_nodes_are_not(tmp_path: Path) -> None:
