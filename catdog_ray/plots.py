@@ -119,9 +119,9 @@ def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
     return figure
 
 
-def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> None:
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> Legend:
     """The legend of `axes` under the figure, where it hides nothing."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
+    return figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=columns)
 
 
 def draw_lines(

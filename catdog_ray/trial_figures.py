@@ -100,8 +100,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
     axes.set_xlabel("epoch")
     axes.set_ylabel("selection accuracy")
     if drawn:
-        legend = axes.legend(loc="lower right", ncols=3, handletextpad=0.2, columnspacing=0.9)
-        solid(legend)
+        solid(legend_below(figure, axes, columns=3))
     return finish(
         found,
         figure,
