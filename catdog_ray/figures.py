@@ -13,7 +13,7 @@ from catdog_ray.comparison import Comparison, is_shown
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
 from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
-from catdog_ray.words import NO_DIFFERENCE, percent
+from catdog_ray.words import NO_DIFFERENCE, counted, percent
 
 _AXIS_NAMES = {
     "trials": "trials ended",
@@ -154,7 +154,8 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
         axes.set_ylim(len(items) - 0.5, -0.9)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("difference in accuracy (points), 95 % interval")
+        known = any(item.difference.low is not None for item in items)
+        axes.set_xlabel(f"difference in accuracy (points){', 95 % interval' if known else ''}")
         yield finish(
             found,
             figure,
@@ -178,7 +179,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         if item.test.low is not None and item.test.high is not None:
             axes.plot([item.test.low, item.test.high], [place, place], color=colour, linewidth=2.2)
         axes.plot(item.test.mean, place, colours.marker(item.name), color=colour, markersize=6)
-        _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={item.test.n} {item.unit})")
+        _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={counted(item.test.n, item.unit)})")
     for place, (what, _, validation) in enumerate(BRIEF, start=len(found.accuracies)):
         axes.plot(validation, place, "D", markerfacecolor=SURFACE, markeredgecolor=INK, markersize=6)
         _row_label(axes, place, f"{what} (one run, its own data)")

@@ -10,7 +10,7 @@ from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_obje
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
-from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, duration, interval, percent, points
+from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
 TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
@@ -154,7 +154,7 @@ def _retrained(found: Comparison) -> Table:
         (
             item.name,
             str(item.milestone),
-            f"{item.test.n} {item.unit}",
+            counted(item.test.n, item.unit),
             percent(item.train.mean),
             *_accuracy_cells(item.test),
             _signed(item.optimism),
@@ -184,7 +184,7 @@ def _differences(found: Comparison) -> Table:
         (
             item.quantity if item.milestone is None else f"{item.quantity}, {item.milestone} epochs",
             f"{item.first} minus {item.second}",
-            f"{item.difference.n} {item.unit}",
+            counted(item.difference.n, item.unit),
             points(item.difference.mean, signed=True),
             interval(item.difference.low, item.difference.high, signed=True),
             verdict(found, item),

@@ -32,6 +32,13 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
+def counted(number: int, unit: str) -> str:
+    """`1 search`, `5 retraining seeds`; the unit is given as a plural."""
+    if number == 1:
+        unit = unit.removesuffix("es") if unit.endswith("ches") else unit.removesuffix("s")
+    return f"{number} {unit}"
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `12.3 min` or `4.1 h`."""
     if seconds < 120:

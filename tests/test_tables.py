@@ -104,6 +104,14 @@ def test_durations(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
+def test_one_of_a_unit_is_singular() -> None:
+    assert [words.counted(n, unit) for n, unit in ((1, "searches"), (2, "searches"), (1, "test images"))] == [
+        "1 search",
+        "2 searches",
+        "1 test image",
+    ]
+
+
 def test_what_is_not_known_is_a_hyphen() -> None:
     assert words.percent(None) == "-"
     assert words.percent(0.125) == "12.5 %"
