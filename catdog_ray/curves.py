@@ -113,17 +113,21 @@ def band(curves: Sequence[StepCurve], *, points: int = 120) -> Band | None:
 
 def time_to_target(curves: Sequence[StepCurve], target: float) -> TimeToTarget:
     """How much it took to reach `target`. ValueError for no searches."""
-    if not curves:
+    return kaplan_meier([curve.reaches(target) for curve in curves], [curve.end for curve in curves])
+
+
+def kaplan_meier(found: Sequence[float | None], ends: Sequence[float]) -> TimeToTarget:
+    """Of searches that reached theirs after `found`, or ended without (None) at `ends`. ValueError for no searches."""
+    if not found:
         raise ValueError("time to a target needs at least one search")
-    found = [curve.reaches(target) for curve in curves]
     reached = [value for value in found if value is not None]
-    censored = [curve.end for curve, value in zip(curves, found, strict=True) if value is None]
+    censored = [end for end, value in zip(ends, found, strict=True) if value is None]
     if not reached:
-        return TimeToTarget(len(curves), 0, None, (), ())
+        return TimeToTarget(len(found), 0, None, (), ())
     estimated = scipy.stats.ecdf(scipy.stats.CensoredData(uncensored=reached, right=censored)).cdf
     half = np.flatnonzero(estimated.probabilities >= 0.5 - 1e-12)
     return TimeToTarget(
-        len(curves),
+        len(found),
         len(reached),
         float(estimated.quantiles[half[0]]) if half.size else None,
         tuple(estimated.quantiles.tolist()),

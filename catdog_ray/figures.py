@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_shown
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
+from catdog_ray.statistics import Difference, Estimate
 from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
 from catdog_ray.words import NO_DIFFERENCE, counted, percent
 
@@ -154,8 +155,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
         axes.set_ylim(len(items) - 0.5, -0.9)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        known = any(item.difference.low is not None for item in items)
-        axes.set_xlabel(f"difference in accuracy (points){', 95 % interval' if known else ''}")
+        axes.set_xlabel(_with_interval("difference in accuracy (points)", [item.difference for item in items]))
         yield finish(
             found,
             figure,
@@ -187,7 +187,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     percent_axis(axes.xaxis)
-    axes.set_xlabel("test accuracy, 95 % interval")
+    axes.set_xlabel(_with_interval("test accuracy", [item.test for item in found.accuracies]))
     yield finish(
         found,
         figure,
@@ -273,6 +273,11 @@ def _confusion(found: Comparison) -> Drawing:
         title="Confusion matrices",
         caption="Share of each true class, and test images counted over all models of a method.",
     )
+
+
+def _with_interval(words: str, estimates: Sequence[Estimate | Difference]) -> str:
+    """What an axis shows: intervals too, where there are any."""
+    return f"{words}, 95 % interval" if any(item.low is not None for item in estimates) else words
 
 
 def _row_label(axes: Axes, place: float, text: str) -> None:

@@ -133,8 +133,9 @@ def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
     assert found["factors"] == {"early stopping": 4.0, "parallel trials": 1.25, "start-up and suggestions": 1.04}
     assert found["reached_by_ours"] == 1
     # Half of two; the one that ends without it counts as not there yet.
-    assert answer.censored_median([ours, ours], [0.7, 0.8]) == 15.0
-    assert answer.censored_median([ours, ours, ours], [0.7, 0.8, 0.8]) is None
+    held = [ours.holds_at(target) for target in (0.7, 0.8, 0.8)]
+    assert answer.censored_median(held[:2], [ours.total_s] * 2) == 15.0
+    assert answer.censored_median(held, [ours.total_s] * 3) is None
 
 
 def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: Path):

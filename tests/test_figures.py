@@ -84,6 +84,14 @@ def test_axes_have_units(drawings: list[Drawing]) -> None:
     assert "brief: tuned, 125 epochs (one run, its own data)" in by_name["retrained"]
 
 
+def test_an_axis_names_intervals_where_there_are_any(tmp_path: Path, drawings: list[Drawing]) -> None:
+    with_them = {drawing.name: texts(drawing) for drawing in drawings}
+    assert "difference in accuracy (points), 95 % interval" in with_them["differences-searches"]
+    one_each = [audit.read(write_invented(tmp_path / method, method=method, seed=0)) for method in ("tpe", "random")]
+    without = {drawing.name: texts(drawing) for drawing in figures.draw(comparison.compare(one_each))}
+    assert "difference in accuracy (points)" in without["differences-searches"]
+
+
 def test_the_same_rows_make_the_same_figures(found: Comparison, drawings: list[Drawing]) -> None:
     assert figures.draw(found) == drawings
 

@@ -75,30 +75,21 @@ def answer(flags: Sequence[str], *, seeds: int, quick: bool) -> Measurement:
         "targets": targets,
         "ours_over_whole_stock_search": spread(over_whole),
         "censored_median_s": {
-            "ours": censored_median([one for one, _ in pairs], targets),
-            "stock": censored_median([stock for _, stock in pairs], targets),
+            "ours": censored_median(ours, [one.total_s for one, _ in pairs]),
+            "stock": censored_median(theirs, [stock.total_s for _, stock in pairs]),
             "stock_whole_search": statistics.median(stock.total_s for _, stock in pairs),
         },
         # What every other definition of the time to an answer can be computed from.
         "ends": {"ours": [one.ends for one, _ in pairs], "stock": [stock.ends for _, stock in pairs]},
-        "stock_over_ours": {
-            "total_s": [round(stock.total_s / mine.total_s, 3) for mine, stock in pairs],
-            "multiply_adds": [round(stock.work / mine.work, 3) for mine, stock in pairs],
-        },
     }
     return Measurement(ours, theirs, {**details, **shares(pairs)})
 
 
-def censored_median(searches: Sequence[Searched], targets: Sequence[float]) -> float | None:
+def censored_median(held: Sequence[float], ends: Sequence[float]) -> float | None:
     """Seconds by which half of the searches held their target (Kaplan-Meier); None where fewer did."""
-    import numpy as np
+    from catdog_ray.curves import kaplan_meier
 
-    from catdog_ray.curves import StepCurve, time_to_target
-
-    held = [one.holds_at(target) for one, target in zip(searches, targets, strict=True)]
-    at = [np.array([second]) if second < float("inf") else np.empty(0) for second in held]
-    curves = [StepCurve(each, np.zeros_like(each), one.total_s) for each, one in zip(at, searches, strict=True)]
-    return time_to_target(curves, 0.0).median
+    return kaplan_meier([second if second < float("inf") else None for second in held], ends).median
 
 
 def search(module: str, flags: Sequence[str], folder: Path) -> Searched:
@@ -150,6 +141,7 @@ def shares(pairs: Sequence[tuple[Searched, Searched]]) -> Mapping[str, Any]:
     return {
         "whole_search_times_faster": statistics.median(whole),
         "factors": {name: round(statistics.median(values), 3) for name, values in parts.items()},
+        "factors_by_seed": {name: [round(value, 3) for value in values] for name, values in parts.items()},
         "reached_by_ours": sum(ours.holds_at(stock.best) < float("inf") for ours, stock in pairs),
         "medians": {
             name: {
