@@ -56,12 +56,16 @@ def markdown(found: Comparison) -> str:
     if found.is_drawn:
         lines += [f"**{DRAWN}**", ""]
     lines += [f"- Warning: {_cell(text)}" for text in found.warnings]
-    for table in tables(found):
-        lines += ["", f"## {_cell(table.title)}", ""]
-        lines.append("| " + " | ".join(_cell(name) for name in table.columns) + " |")
-        lines.append("|" + "---|" * len(table.columns))
-        lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
-        lines += ["", _cell(table.note)] if table.note else []
+    return "\n".join(lines) + "\n" + "".join(map(as_markdown, tables(found)))
+
+
+def as_markdown(table: Table) -> str:
+    """One table with its title and note, after an empty line."""
+    lines = ["", f"## {_cell(table.title)}", ""]
+    lines.append("| " + " | ".join(_cell(name) for name in table.columns) + " |")
+    lines.append("|" + "---|" * len(table.columns))
+    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
+    lines += ["", _cell(table.note)] if table.note else []
     return "\n".join(lines) + "\n"
 
 
@@ -80,7 +84,7 @@ def _searches(found: Comparison) -> Table:
             item.name,
             str(len(item.studies)),
             f"{item.trials:,} ({item.completed:,} / {item.stopped:,} / {item.failed:,})",
-            *_accuracy_cells(item.best),
+            *accuracy_cells(item.best),
             percent(None if item.regret is None else item.regret.mean),
             *_suggestions(item),
         )
@@ -156,7 +160,7 @@ def _retrained(found: Comparison) -> Table:
             str(item.milestone),
             counted(item.test.n, item.unit),
             percent(item.train.mean),
-            *_accuracy_cells(item.test),
+            *accuracy_cells(item.test),
             _signed(item.optimism),
         )
         for item in found.accuracies
@@ -325,8 +329,8 @@ def _suggestions(item: Method) -> tuple[str, str]:
     return f"{item.suggestion_seconds:.3f} (n={item.suggestions:,})", f"{100 * item.suggestion_share:.2g} %"
 
 
-def _accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
-    """Mean, sd, interval."""
+def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
+    """Mean, sd in points, interval."""
     if item is None:
         return NOT_KNOWN, NOT_KNOWN, "none"
     sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"

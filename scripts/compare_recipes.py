@@ -1,8 +1,9 @@
-"""What a change of the training gives on the selection split: `python scripts/compare_recipes.py results/recipe48-*`.
+"""What changes of the training give: `python scripts/compare_recipes.py results/recipe48-*`.
 
-Each study is one training run (`scripts/study.py --part recipes`): its last word says the recipe and the seed. Scored
-by the selection accuracy averaged over the last epochs, so that a longer run has no more chances than a short one. The
-test split is not read.
+Each study is one training run of the guide's configuration (`scripts/study.py --part recipes`): its last words say the
+recipe and the seed. They are scored on the selection split by the accuracy averaged over the last epochs, so that a
+longer run has no more chances than a short one. A recipe that was retrained too is set against the plain retraining of
+the same configuration in `--plain`, on the test split.
 """
 
 from __future__ import annotations
@@ -12,91 +13,346 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from catdog_ray import command, ledger
+from catdog_ray import command
 from catdog_ray.settings import UserError
-from catdog_ray.words import NO_DIFFERENCE, interval, points
+from catdog_ray.words import NO_DIFFERENCE, counted, interval, percent, points
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from catdog_ray.audit import Evidence
+    from catdog_ray.retrained import Compared, Run
+    from catdog_ray.statistics import Difference
+    from catdog_ray.tables import Table
 
 REFERENCE = "plain"
 LAST_EPOCHS = 3
+SMOOTHED_EPOCHS = 20
+"""Of the lines of the figure: single epochs jump by points."""
+
+MAY_DIFFER = ("train.", "search.")
+"""What a recipe may change; anything else would be another question."""
+
+Recipes = Mapping[str, Mapping[int, "Evidence"]]
+"""Recipe and seed to the study."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read, print, and write recipes.json if asked to."""
+    """Read, print, and write if asked to."""
     parser = command.Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="folders such as results/recipe48-*")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table as JSON too")
+    parser.add_argument(
+        "--plain", type=Path, metavar="STUDY", help="whose plain retraining a retrained recipe is compared with"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write recipes.md, recipes.json and a figure there")
     flags = parser.parse_args(arguments)
-    rows = table(scores(flags.studies))
-    print_table(rows)
-    if flags.output is not None:
-        flags.output.parent.mkdir(parents=True, exist_ok=True)
-        ledger.replace_file(flags.output, ledger.to_json(rows, indent=2) + "\n")
+
+    from catdog_ray import ledger, live, tables
+
+    recipes = read(flags.studies)
+    runs = retrained_runs(recipes, flags.plain)
+    made = [table for table in (selection_table(recipes), *retrained_tables(runs)) if table.rows]
+    console = live.make_console()
+    for table in made:
+        print_table(console, table)
+    if flags.output is None:
+        return
+    files = {
+        "recipes.md": "# What changes of the training give\n" + "".join(map(tables.as_markdown, made)),
+        "recipes.json": ledger.to_json(as_json(recipes, runs), indent=1) + "\n",
+        "selection.svg": draw(recipes),
+    }
+    try:
+        flags.output.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            ledger.replace_file(flags.output / name, content)
+    except OSError as error:
+        raise UserError(f"--output: {flags.output} cannot be written ({error.strerror})") from None
+    console.print(f"written to {flags.output}: {', '.join(files)}", soft_wrap=True, highlight=False, markup=False)
 
 
-def scores(folders: Sequence[Path]) -> Mapping[str, Mapping[int, float]]:
-    """Recipe and seed to the mean selection accuracy of the last epochs of a whole run."""
-    found: defaultdict[str, dict[int, float]] = defaultdict(dict)
-    for folder in folders:
+def read(folders: Sequence[Path]) -> Recipes:
+    """The studies, `plain` first; each one whole run, and different from `plain` in its training alone."""
+    from catdog_ray import audit
+
+    found: defaultdict[str, dict[int, Evidence]] = defaultdict(dict)
+    for folder in sorted(folders):
         match = re.search(r"-([a-z0-9-]+)-seed(\d+)$", folder.name)
         if match is None:
             raise UserError(f"{folder}: must be named like recipe48-cosine-seed0")
-        study = ledger.StudyDirectory(folder)
-        facts, epochs = study.read_study(), study.epochs.read()
-        length = facts["config"]["search"]["max_epochs"]
-        if facts["state"] != "finished" or [row.epoch for row in epochs] != list(range(1, length + 1)):
+        study = audit.read(folder)
+        length = study.facts["config"]["search"]["max_epochs"]
+        if [(row.status, row.epochs) for row in study.trials] != [("completed", length)]:
             raise UserError(f"{folder}: is not one whole run of {length} epochs; finish it first")
-        last = [row.selection_accuracy for row in epochs[-LAST_EPOCHS:]]
-        if int(match[2]) in found[match[1]]:
+        if int(match[2]) != study.seed:
+            raise UserError(f"{folder}: its seed is {study.seed}, not {int(match[2])}")
+        if study.seed in found[match[1]]:
             raise UserError(
                 f"{folder}: a second study of {match[1]}, seed {match[2]}; compare one image size at a time"
             )
-        found[match[1]][int(match[2])] = sum(last) / len(last)
+        found[match[1]][study.seed] = study
+    if REFERENCE not in found:
+        raise UserError(f"there is no study called recipe48-{REFERENCE}-seedN to compare with")
+    for recipe, by_seed in found.items():
+        if not by_seed.keys() & found[REFERENCE].keys():
+            raise UserError(f"{recipe} and {REFERENCE} have no seed in common")
+        told = {tuple(changes(found, study).items()) for study in by_seed.values()}
+        if len(told) > 1:
+            raise UserError(f"the studies of {recipe} differ in more than their seed: {sorted(told)}")
+    return dict(sorted(found.items(), key=lambda item: item[0] != REFERENCE))
+
+
+def changes(recipes: Recipes, study: Evidence) -> dict[str, str]:
+    """The settings in which a study differs from the plain training, and its own values."""
+    plain = next(iter(recipes[REFERENCE].values()))
+    return {key: str(own) for key, (_, own) in allowed_differences(plain, study).items()}
+
+
+def allowed_differences(plain: Evidence, study: Evidence) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two studies differ; UserError where that is more than a recipe may change."""
+    from catdog_ray import groups
+
+    found = groups.differing(plain, study)
+    for key, (before, after) in found.items():
+        if not key.startswith(MAY_DIFFER):
+            raise UserError(f"{plain.folder} and {study.folder} cannot be compared: {key} is {before!r} and {after!r}")
     return found
 
 
-def table(found: Mapping[str, Mapping[int, float]]) -> list[dict[str, Any]]:
-    """One row per recipe: its estimate, and its difference to the plain training, paired by seed."""
+def score(study: Evidence) -> float:
+    """The mean selection accuracy of the last epochs."""
+    (course,) = study.courses.values()
+    return float(course.accuracies[-LAST_EPOCHS:].mean())
+
+
+def compared(recipes: Recipes) -> list[dict[str, Any]]:
+    """One entry per recipe: its estimate over seeds, and its difference to the plain training, paired by seed."""
     from catdog_ray import statistics
 
-    if REFERENCE not in found:
-        raise UserError(f"there is no study called recipe48-{REFERENCE}-seedN to compare with")
-    plain = found[REFERENCE]
-    rows = []
-    for recipe, by_seed in sorted(found.items(), key=lambda item: item[0] != REFERENCE):
+    plain = recipes[REFERENCE]
+    found = []
+    for recipe, by_seed in recipes.items():
         seeds = sorted(by_seed.keys() & plain.keys())
-        if not seeds:
-            raise UserError(f"{recipe} and {REFERENCE} have no seed in common")
-        row: dict[str, Any] = {"recipe": recipe, **asdict(statistics.estimate(list(by_seed.values())))}
-        if recipe != REFERENCE:
-            difference = statistics.paired_difference([by_seed[s] for s in seeds], [plain[s] for s in seeds])
-            row["difference"] = {**asdict(difference), "is_shown": difference.is_shown}
-        rows.append(row)
-    return rows
+        pairs = [score(by_seed[seed]) for seed in seeds], [score(plain[seed]) for seed in seeds]
+        found.append(
+            {
+                "recipe": recipe,
+                "changes": changes(recipes, by_seed[seeds[0]]),
+                "accuracy": statistics.estimate([score(by_seed[seed]) for seed in sorted(by_seed)]),
+                "difference": None if recipe == REFERENCE else statistics.paired_difference(*pairs),
+            }
+        )
+    return found
 
 
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows on the terminal."""
-    from rich.table import Table
+def retrained_runs(recipes: Recipes, plain: Path | None) -> dict[str, Sequence[Run]]:
+    """The last milestone's runs of the guide's configuration by each retrained recipe, and of the plain training."""
+    from catdog_ray import audit, retrained
 
-    from catdog_ray import live, statistics
+    found: dict[str, Sequence[Run]] = {}
+    for recipe, by_seed in recipes.items():
+        for study in by_seed.values():
+            if last_runs(study) and recipe in found:
+                raise UserError(f"{study.folder}: {recipe} was retrained in another study too; leave one out")
+            if last_runs(study):
+                found[recipe] = last_runs(study)
+    if plain is not None:
+        study = audit.read(plain)
+        if not last_runs(study):
+            raise UserError(f"--plain: {plain} has not retrained the guide's configuration")
+        for recipe in found:
+            for other in recipes[recipe].values():
+                allowed_differences(study, other)
+        found[retrained.BASELINE] = last_runs(study)
+    return found
 
-    shown = Table("recipe", "selection accuracy (n seeds, 95 % interval)", "minus plain (95 % interval)", "")
-    for row in rows:
-        estimate = statistics.Estimate(*(row[name] for name in ("n", "mean", "sd", "low", "high")))
-        difference = row.get("difference")
-        if difference is None:
-            shown.add_row(row["recipe"], estimate.text(), "", "")
+
+def last_runs(study: Evidence) -> list[Run]:
+    """The guide's configuration at the last milestone, by seed."""
+    from catdog_ray.retrained import Run
+
+    rows = [row for row in study.retrain if row.configuration == "baseline"]
+    last = max((row.milestone for row in rows), default=0)
+    return [Run(study, row) for row in sorted(rows, key=lambda row: row.seed) if row.milestone == last]
+
+
+def retrained_differences(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, Compared]]:
+    """Every retrained recipe against the plain training: over retraining seeds, and over test images."""
+    from catdog_ray import retrained
+
+    plain = runs.get(retrained.BASELINE)
+    found = []
+    for recipe, own in runs.items():
+        if plain is None or recipe == retrained.BASELINE:
             continue
-        between = "no interval"
-        if difference["low"] is not None:
-            between = interval(difference["low"], difference["high"], signed=True)
-        verdict = NO_DIFFERENCE
-        if difference["is_shown"]:
-            verdict = "better" if difference["mean"] > 0 else "worse"
-        shown.add_row(row["recipe"], estimate.text(), f"{points(difference['mean'], signed=True)} ({between})", verdict)
-    live.make_console().print(shown)
+        # Both are at their own last milestone, however long that is.
+        sides = {recipe: {0: own}, retrained.BASELINE: {0: plain}}
+        found += [(recipe, item) for item in retrained.compare_accuracies(sides)]
+        found += [(recipe, item) for item in retrained.compare_images(sides)]
+    return found
+
+
+def selection_table(recipes: Recipes) -> Table:
+    """What the recipes give on the selection split."""
+    from catdog_ray.tables import TRIALS, Table, accuracy_cells
+
+    rows = []
+    for item in compared(recipes):
+        difference = item["difference"]
+        rows.append(
+            (
+                item["recipe"],
+                ", ".join(f"{key} {value}" for key, value in item["changes"].items()) or "nothing",
+                counted(item["accuracy"].n, "runs"),
+                *accuracy_cells(item["accuracy"]),
+                *(("", "", "") if difference is None else difference_cells(difference)),
+            )
+        )
+    images = next(iter(recipes[REFERENCE].values())).facts["data"]
+    return Table(
+        TRIALS,
+        "On the selection split",
+        (
+            "recipe",
+            "changes",
+            "n",
+            "accuracy, mean",
+            "sd (points)",
+            "95 % interval",
+            "minus plain",
+            "interval",
+            "verdict",
+        ),
+        tuple(rows),
+        f"The guide's configuration, trained on {images['train_images']:,} images; accuracy on "
+        f"{images['selection_images']:,} selection images, mean of the last {LAST_EPOCHS} epochs. Student's t over "
+        f"seeds, differences paired by seed. Each interval stands alone: of {len(rows) - 1}, about "
+        f"{0.05 * (len(rows) - 1):.1f} would leave out zero by chance.",
+    )
+
+
+def retrained_tables(runs: Mapping[str, Sequence[Run]]) -> list[Table]:
+    """What the retrained recipes give on the test split."""
+    from catdog_ray.retrained import BASELINE
+    from catdog_ray.statistics import estimate
+    from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells
+
+    names = {BASELINE: REFERENCE}
+    rows = tuple(
+        (
+            names.get(recipe, recipe),
+            str(own[0].row.milestone),
+            counted(len(own), "runs"),
+            percent(estimate([run.row.train_accuracy for run in own]).mean),
+            *accuracy_cells(estimate([run.row.test_accuracy for run in own])),
+        )
+        for recipe, own in runs.items()
+        if own
+    )
+    differences = tuple(
+        (f"{recipe} minus {REFERENCE}", counted(item.difference.n, item.unit), *difference_cells(item.difference))
+        for recipe, item in retrained_differences(runs)
+    )
+    images = {run.row.test_images for own in runs.values() for run in own}
+    return [
+        Table(
+            RETRAINING,
+            "Retrained on all training images, on the test split",
+            ("recipe", "epochs", "n", "training", "test, mean", "sd (points)", "95 % interval"),
+            rows,
+            f"The guide's configuration, {' and '.join(map(str, sorted(images)))} test images, which decided nothing.",
+        ),
+        Table(
+            DIFFERENCES,
+            "Test accuracy, paired",
+            ("difference", "pairs", "mean", "95 % interval", "verdict"),
+            differences,
+            "By retraining seed: Student's t. By test image (percentile bootstrap), the interval is about these "
+            "trained models and knows nothing of other seeds.",
+        ),
+    ]
+
+
+def difference_cells(item: Difference) -> tuple[str, str, str]:
+    """Mean, interval, and what may be said."""
+    verdict = NO_DIFFERENCE if not item.is_shown else "better" if item.mean > 0 else "worse"
+    return points(item.mean, signed=True), interval(item.low, item.high, signed=True), verdict
+
+
+def print_table(console: Console, table: Table) -> None:
+    """On the terminal."""
+    from rich.table import Table as Shown
+    from rich.text import Text
+
+    shown = Shown(*table.columns, title=table.title, title_justify="left")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    console.print(shown)
+    console.print(table.note, highlight=False, markup=False)
+
+
+def as_json(recipes: Recipes, runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """What recipes.json holds: accuracies are fractions."""
+    from catdog_ray import retrained
+
+    return {
+        "schema_version": 1,
+        "selection": [
+            {
+                **item,
+                "accuracy": asdict(item["accuracy"]),
+                "difference": item["difference"] and asdict(item["difference"]),
+                "scores": {seed: score(study) for seed, study in sorted(recipes[item["recipe"]].items())},
+            }
+            for item in compared(recipes)
+        ],
+        "test": [
+            {
+                "recipe": REFERENCE if recipe == retrained.BASELINE else recipe,
+                "study": own[0].study.name,
+                "epochs": own[0].row.milestone,
+                "accuracies": {run.row.seed: run.row.test_accuracy for run in own},
+            }
+            for recipe, own in runs.items()
+        ],
+        "test_differences": [
+            {"recipe": recipe, "unit": item.unit, **asdict(item.difference)}
+            for recipe, item in retrained_differences(runs)
+        ],
+    }
+
+
+def draw(recipes: Recipes) -> str:
+    """Selection accuracy over the epochs: the mean of all seeds, smoothed."""
+    import numpy as np
+    from matplotlib.ticker import MaxNLocator
+
+    from catdog_ray.drawings import percent_axis
+    from catdog_ray.plots import BASELINE_COLOUR, PALETTE, legend_below, new_figure, style, to_svg
+
+    with style():
+        figure = new_figure(width=7.2, height=4.4)
+        axes = figure.subplots()
+        for place, (recipe, by_seed) in enumerate(recipes.items()):
+            courses = [course.accuracies for study in by_seed.values() for course in study.courses.values()]
+            window = min(SMOOTHED_EPOCHS, *map(len, courses))
+            mean = np.convolve(np.mean(courses, axis=0), np.full(window, 1 / window), mode="valid")
+            axes.plot(
+                np.arange(window, len(courses[0]) + 1),
+                mean,
+                color=BASELINE_COLOUR if recipe == REFERENCE else PALETTE[(place - 1) % len(PALETTE)],
+                linewidth=2.4 if recipe == REFERENCE else 1.5,
+                label=f"{recipe} (n={len(courses)})",
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        percent_axis(axes.yaxis)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"selection accuracy, mean of {SMOOTHED_EPOCHS} epochs")
+        legend_below(figure, axes, columns=4)
+        figure.suptitle("Recipes of training", x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return to_svg(figure)
 
 
 if __name__ == "__main__":

@@ -3,72 +3,161 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import compare_recipes
+import numpy as np
 import pytest
 import scipy.stats
 import study as published
-from make_rows import quickstart, trial_epoch_row, write_study
+from make_studies import write_invented
 
-from catdog_ray import config
-from catdog_ray.ledger import StudyDirectory
+from catdog_ray import audit, config, statistics
 from catdog_ray.settings import UserError
 
 ROOT = Path(__file__).parents[1]
+COSINE = {"train__learning_rate_schedule": "cosine"}
 
 
-def write(results: Path, name: str, accuracies: list[float], *, length: int = 5, state: str = "finished") -> Path:
-    folder = write_study(results / name, quickstart(search__max_epochs=length), state=state)
-    rows = [trial_epoch_row(0, epoch, selection_accuracy=value) for epoch, value in enumerate(accuracies, 1)]
-    with StudyDirectory(folder) as study:
-        study.epochs.append(*rows)
-    return folder
+def write(
+    results: Path,
+    recipe: str,
+    seed: int,
+    *,
+    skill: float = 0.0,
+    max_epochs: int = 9,
+    retrained: bool = False,
+    overrides: dict[str, object] | None = None,
+) -> Path:
+    """One whole run of the guide's configuration."""
+    return write_invented(
+        results / f"recipe48-{recipe}-seed{seed}",
+        seed=seed,
+        trials=1,
+        max_epochs=max_epochs,
+        stopping=False,
+        milestones=(6,) if retrained else (),
+        retrain_seeds=3,
+        skill=skill,
+        overrides=overrides,
+    )
+
+
+def accuracies(folder: Path) -> list[float]:
+    return [json.loads(line)["selection_accuracy"] for line in (folder / "epochs.jsonl").read_text().splitlines()]
 
 
 def test_the_last_epochs_count_not_the_best(tmp_path: Path) -> None:
-    folder = write(tmp_path, "recipe48-plain-seed0", [0.5, 0.99, 0.6, 0.7, 0.8])
-    assert compare_recipes.scores([folder]) == {"plain": {0: pytest.approx(0.7)}}
+    folder = write(tmp_path, "plain", 0)
+    last = accuracies(folder)[-3:]
+    assert max(accuracies(folder)) > sum(last) / 3
+    assert compare_recipes.score(audit.read(folder)) == pytest.approx(sum(last) / 3)
 
 
-def test_differences_are_paired_by_seed() -> None:
-    found = {
-        "batch-64": {1: 0.74, 0: 0.70, 2: 0.78},
-        "plain": {0: 0.69, 1: 0.72, 2: 0.77, 3: 0.1},
-        "flip": {0: 0.9, 1: 0.5, 2: 0.8},
-    }
-    rows = compare_recipes.table(found)
-    assert [row["recipe"] for row in rows] == ["plain", "batch-64", "flip"]
-    expected = scipy.stats.ttest_1samp([0.01, 0.02, 0.01], 0).confidence_interval(0.95)
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    plain = [write(tmp_path, "plain", seed) for seed in (0, 1, 2, 3)]
+    cosine = [write(tmp_path, "cosine", seed, skill=0.05, overrides=COSINE) for seed in (2, 0, 1)]
+    recipes = compare_recipes.read([*cosine, *plain])
+    rows = compare_recipes.compared(recipes)
+    assert [(row["recipe"], row["accuracy"].n) for row in rows] == [("plain", 4), ("cosine", 3)]
+    assert rows[1]["changes"] == {"train.learning_rate_schedule": "cosine"}
+    by_seed = [
+        np.mean(accuracies(tmp_path / f"recipe48-cosine-seed{seed}")[-3:])
+        - np.mean(accuracies(tmp_path / f"recipe48-plain-seed{seed}")[-3:])
+        for seed in range(3)
+    ]
+    expected = scipy.stats.ttest_1samp(by_seed, 0).confidence_interval(0.95)
     difference = rows[1]["difference"]
-    assert (difference["n"], difference["mean"]) == (3, pytest.approx(0.04 / 3))
-    assert (difference["low"], difference["high"]) == pytest.approx((expected.low, expected.high))
-    assert difference["is_shown"] is bool(expected.low > 0)
-    assert rows[2]["difference"]["is_shown"] is False
+    assert (difference.n, difference.mean) == (3, pytest.approx(np.mean(by_seed)))
+    assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    plain = write(tmp_path, "plain", 0)
+    other = tmp_path / "cosine"
+    plain.rename(other)
+    with pytest.raises(UserError, match=r"must be named like recipe48-cosine-seed0"):
+        compare_recipes.read([other])
+    other.rename(tmp_path / "recipe48-plain-seed1")
+    with pytest.raises(UserError, match=r"recipe48-plain-seed1: its seed is 0, not 1"):
+        compare_recipes.read([tmp_path / "recipe48-plain-seed1"])
+    (tmp_path / "recipe48-plain-seed1").rename(plain)
+    alone = write(tmp_path, "flip", 0, overrides={"train__test_time_flip": True})
+    with pytest.raises(UserError, match=r"no study called recipe48-plain-seedN"):
+        compare_recipes.read([alone])
+    two = tmp_path / "recipe150-plain-seed0"
+    write_invented(two, trials=1, stopping=False, milestones=())
+    with pytest.raises(UserError, match=r"recipe48-plain-seed0: a second study of plain, seed 0"):
+        compare_recipes.read([plain, two])
+    with pytest.raises(UserError, match=r"flip and plain have no seed in common"):
+        compare_recipes.read([plain, write(tmp_path, "flip", 1)])
+    split = write(tmp_path, "other", 0, overrides={"data__split_seed": 5})
+    with pytest.raises(UserError, match=r"cannot be compared: data\.split_seed is 0 and 5"):
+        compare_recipes.read([plain, split])
+    mixed = [write(tmp_path, "mixed", 0, overrides=COSINE), write(tmp_path, "mixed", 1)]
+    with pytest.raises(UserError, match=r"the studies of mixed differ in more than their seed"):
+        compare_recipes.read([plain, *mixed])
 
 
 def test_a_run_that_is_not_whole_is_refused(tmp_path: Path) -> None:
-    short = write(tmp_path, "recipe48-cosine-seed1", [0.5, 0.6])
-    with pytest.raises(UserError, match=r"recipe48-cosine-seed1: is not one whole run of 5 epochs; finish it first"):
-        compare_recipes.scores([short])
-    with pytest.raises(UserError, match=r"must be named like recipe48-cosine-seed0"):
-        compare_recipes.scores([tmp_path / "cosine"])
-    with pytest.raises(UserError, match=r"no study called recipe48-plain-seedN"):
-        compare_recipes.table({"flip": {0: 0.5}})
-    two = [write(tmp_path, f"recipe{size}-flip-seed0", [0.5] * 5) for size in (48, 150)]
-    with pytest.raises(UserError, match=r"recipe150-flip-seed0: a second study of flip, seed 0"):
-        compare_recipes.scores(two)
+    folder = write_invented(tmp_path / "recipe48-plain-seed0", trials=1, milestones=())
+    (ended,) = audit.read(folder).trials
+    assert (ended.status, ended.epochs) == ("stopped", 3)
+    with pytest.raises(UserError, match=r"recipe48-plain-seed0: is not one whole run of 9 epochs; finish it first"):
+        compare_recipes.read([folder])
 
 
-def test_the_table_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed in range(2):
-        write(tmp_path, f"recipe48-plain-seed{seed}", [0.5, 0.5, 0.7, 0.7, 0.7 + seed / 100])
-        write(tmp_path, f"recipe48-all-seed{seed}", [0.5, 0.5, 0.8, 0.8, 0.8])
-    folders = [str(folder) for folder in sorted(tmp_path.iterdir())]
-    compare_recipes.main([*folders, "--output", str(tmp_path / "recipes.json")])
-    assert "+9.8 points (+7.7 to +12.0)" in " ".join(capsys.readouterr().out.split())
-    rows = json.loads((tmp_path / "recipes.json").read_text())
-    assert [row["recipe"] for row in rows] == ["plain", "all"]
+def test_a_longer_recipe(tmp_path: Path) -> None:
+    recipes = compare_recipes.read([write(tmp_path, "longer", 0, max_epochs=18), write(tmp_path, "plain", 0)])
+    assert compare_recipes.compared(recipes)[1]["changes"] == {"search.max_epochs": "18"}
+    assert ET.fromstring(compare_recipes.draw(recipes)).tag.endswith("svg")
+
+
+def test_the_retrained_recipe_against_the_plain_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [
+        write(tmp_path, "plain", 0),
+        write(tmp_path, "cosine", 0, skill=0.1, retrained=True, overrides=COSINE),
+        write(tmp_path, "plain", 1),
+        write(tmp_path, "cosine", 1, skill=0.1, overrides=COSINE),
+    ]
+    study = write_invented(tmp_path / "cpu48-tpe-seed0", trials=12, retrain_seeds=3)
+    output = tmp_path / "out"
+    compare_recipes.main([*map(str, folders), "--plain", str(study), "--output", str(output)])
+
+    def last(folder: Path) -> dict[int, float]:
+        rows = map(json.loads, (folder / "retrain.jsonl").read_text().splitlines())
+        return {r["seed"]: r["test_accuracy"] for r in rows if (r["configuration"], r["milestone"]) == ("baseline", 6)}
+
+    cosine, plain = last(folders[1]), last(study)
+    assert set(cosine) == set(plain) == {0, 1, 2}
+    found = json.loads((output / "recipes.json").read_text())
+    assert [(row["recipe"], row["study"], row["epochs"]) for row in found["test"]] == [
+        ("cosine", "recipe48-cosine-seed0", 6),
+        ("plain", "cpu48-tpe-seed0", 6),
+    ]
+    assert found["test"][0]["accuracies"] == {str(seed): value for seed, value in cosine.items()}
+    over_seeds, over_images = found["test_differences"]
+    expected = statistics.paired_difference([cosine[s] for s in range(3)], [plain[s] for s in range(3)])
+    assert (over_seeds["unit"], over_seeds["mean"]) == ("retraining seeds", pytest.approx(expected.mean))
+    assert (over_images["unit"], over_images["mean"]) == ("test images", pytest.approx(expected.mean))
+    page = (output / "recipes.md").read_text()
+    assert page.count("\n## ") == 3
+    assert "| cosine minus plain | 3 retraining seeds |" in page
+    assert "| cosine | train.learning\\_rate\\_schedule cosine | 2 runs |" in page
+    shown = capsys.readouterr().out
+    assert "Test accuracy, paired" in shown
+    assert "written to" in shown
+    again = tmp_path / "again"
+    compare_recipes.main([*map(str, folders[::-1]), "--plain", str(study), "--output", str(again)])
+    assert all((again / name).read_bytes() == (output / name).read_bytes() for name in ("recipes.md", "selection.svg"))
+
+
+def test_without_retraining_there_is_no_table_of_it(tmp_path: Path) -> None:
+    folders = [write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)]
+    assert not any(table.rows for table in compare_recipes.retrained_tables({}))
+    with pytest.raises(UserError, match=r"--plain: .* has not retrained the guide's configuration"):
+        compare_recipes.retrained_runs(compare_recipes.read(folders), folders[0])
 
 
 @pytest.mark.parametrize("pixels", published.SCALES)
@@ -89,7 +178,7 @@ def test_every_command_is_one_that_the_program_accepts(part, pixels: int, tmp_pa
 
 def test_a_search_whose_best_is_being_retrained_is_over(tmp_path: Path) -> None:
     search, retraining = published.runs()[:2]
-    folder = write(tmp_path, search.name, [0.5] * 5, state="running")
+    folder = write_invented(tmp_path / search.name, trials=1, milestones=(), facts={"state": "running"})
     assert published.state_of(search, tmp_path) == "begun"
     (folder / "retrain-epochs.jsonl").touch()
     assert published.state_of(search, tmp_path) == "finished"
