@@ -22,6 +22,8 @@ def publish(
     folders: Sequence[Path], output: Path, *, skip_bad: bool, target: float | None, data_source: str | None
 ) -> tuple[Comparison, list[Path]]:
     """Compare and write; returns the comparison and the files. Nothing is written unless everything can be made."""
+    if (output / "study.json").exists():
+        raise ComparisonError(f"--output: {output} is a study; a comparison has a folder of its own")
     studies, left_out = comparison.read(folders, skip_bad=skip_bad)
     found = comparison.compare(studies, left_out, target=target)
     pictures = _pictures(found, data_source)

@@ -107,7 +107,8 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         section=TRIALS,
         name=f"learning-{slug(item, found)}",
         title=f"Learning curves: {item.name}",
-        caption="Every trial of every search, epoch by epoch; crosses were stopped early.",
+        caption="Every trial of every search, epoch by epoch"
+        + ("; crosses were stopped early." if any(row.status == "stopped" for row, _ in drawn) else "."),
     )
 
 

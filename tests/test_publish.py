@@ -175,6 +175,14 @@ def test_the_output_must_be_writable(studies: Path, tmp_path: Path) -> None:
         publish.publish([studies / "tpe-0"], tmp_path / "file", skip_bad=False, target=None, data_source=None)
 
 
+def test_a_study_is_no_place_for_a_comparison(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "tpe-0")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ComparisonError, match=r"--output: .*tpe-0 is a study; a comparison has a folder of its own"):
+        publish.publish([folder], folder, skip_bad=False, target=None, data_source=None)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_pictures_of_mistakes_are_shown_when_the_data_is_at_hand(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "pets.zip", pets(train=12, validation=10, classes=("cats", "dogs")))
     overrides = {"data__cache_dir": str(tmp_path / "cache"), "data__image_size": 16}
