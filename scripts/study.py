@@ -2,17 +2,20 @@
 
 Runs what results/README.md lists, one command after the other, each of which can also be typed by hand. What is
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
-`--part recipes` carries out what the protocol keeps apart: changes of the training itself. `--pixels 150` is the
-brief's own scale, for a machine or a cluster with a GPU.
+`--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
+`--at-once` shares the cores out among several. `--pixels 150` is the brief's own scale, for a machine or a cluster with
+a GPU.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +50,7 @@ METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("basel
 STOCK_TRIALS = 20
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
 RECIPE_EPOCHS = 200
+POLL_S = 0.5
 RECIPES: Mapping[str, Mapping[str, str]] = {
     "plain": {},
     "longer": {"search.max_epochs": str(2 * RECIPE_EPOCHS), "search.grace_epochs": str(2 * RECIPE_EPOCHS)},
@@ -86,13 +90,17 @@ def runs(scale: Scale = ON_CPU) -> list[Run]:
     return found
 
 
-def recipes(scale: Scale = ON_CPU) -> list[Run]:
-    """One run of the brief's own configuration by each recipe and seed, on the selection split alone."""
+def recipes(scale: Scale = ON_CPU, *, cores: int | None = None) -> list[Run]:
+    """One run of the brief's own configuration by each recipe and seed, on the selection split alone.
+
+    With `cores` each computes on so many instead of on all there are.
+    """
     found = []
+    few = {} if cores is None else {"cluster.cpus_per_trial": str(cores)}
     for seed in scale.seeds:
         for name, changes in RECIPES.items():
             length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
-            settings = {"search.num_samples": "1", **length, **changes}
+            settings = {"search.num_samples": "1", **length, **changes, **few}
             sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
             flags = ("--config", scale.config, "--seed", str(seed), "--no-retrain", *sets)
             found.append(Run(f"recipe{scale.pixels}-{name}-seed{seed}", "tune", flags))
@@ -114,32 +122,69 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
     add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
+    add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    for run in (recipes if flags.part == "recipes" else runs)(SCALES[flags.pixels]):
-        state = state_of(run, flags.output)
-        words = words_of(run, flags.data or "cats_and_dogs_filtered.zip", flags.output, resume=state != "not begun")
+    if flags.at_once < 1 or (flags.at_once > 1 and flags.part != "recipes"):
+        parser.error(
+            "--at-once: 1 or more, and more than 1 with --part recipes only: searches use all cores themselves"
+        )
+    scale = SCALES[flags.pixels]
+    # With a GPU the config says how many cores stand beside it.
+    cores = max(1, (os.cpu_count() or 1) // flags.at_once) if flags.at_once > 1 and scale is ON_CPU else None
+    chosen = recipes(scale, cores=cores) if flags.part == "recipes" else runs(scale)
+    carry_out(_begun(chosen, flags.data, flags.output, only_list=flags.list), at_once=flags.at_once)
+
+
+def _begun(
+    chosen: Sequence[Run], data: str | None, output: Path, *, only_list: bool
+) -> Iterable[tuple[str, list[str]]]:
+    """Shows every run, and yields name and command of those that are not finished; none with `only_list`."""
+    for run in chosen:
+        state = state_of(run, output)
+        words = words_of(run, data or "cats_and_dogs_filtered.zip", output, resume=state != "not begun")
         print(f"{state:12}  {shlex.join(['python', *words])}", flush=True)
-        if flags.list or state == "finished":
-            continue
-        code = finish([sys.executable, *words])
-        if code == command.INTERRUPTED:
-            raise KeyboardInterrupt
-        if code:
-            raise RunFailed(f"{run.name} ended with exit code {code}; the same command goes on after it is mended")
+        if state != "finished" and not only_list:
+            yield run.name, [sys.executable, *words]
 
 
-def finish(words: Sequence[str]) -> int:
-    """Run a command to its end and return its exit code; an interruption is passed on, and waited for."""
-    process = subprocess.Popen(words)
+def carry_out(commands: Iterable[tuple[str, Sequence[str]]], *, at_once: int) -> None:
+    """Run commands in their order, `at_once` at a time, each begun when there is room; an interruption is passed on.
+
+    Raises RunFailed where one fails, after those that run beside it have ended.
+    """
+    waiting = iter(commands)
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    failed: list[tuple[str, int]] = []
+    is_over = False
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
+        while True:
+            while not is_over and not failed and len(running) < at_once:
+                name, words = next(waiting, (None, ()))
+                if name is None:
+                    is_over = True
+                else:
+                    running[name] = subprocess.Popen(words)
+            if not running:
+                break
+            ended = {name: code for name, process in running.items() if (code := process.poll()) is not None}
+            for name, code in ended.items():
+                del running[name]
+                if code == command.INTERRUPTED:
+                    raise KeyboardInterrupt
+                failed += [(name, code)] if code else []
+            if not ended:
+                time.sleep(POLL_S)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+    if failed:
+        words_of_it = "; ".join(f"{name} ended with exit code {code}" for name, code in failed)
+        raise RunFailed(f"{words_of_it}; the same command goes on after it is mended")
 
 
 def state_of(run: Run, output: Path) -> str:
