@@ -1,7 +1,9 @@
 """Measure what makes this project fast, side by side with what it replaces: `python scripts/benchmark.py`.
 
 Each comparison runs in a process of its own, both ways in turn, warm-up left out. Prints a table of ratios and writes
-results/benchmarks/<date>-<machine kind>.json. `--quick` is for a look; `--only NAME` for one or more rows.
+results/benchmarks/<date>-<machine kind>.json. `--quick` is for a look; `--only NAME` for one or more rows. Rows
+that take more than an hour keep what they have in a file beside it and go on from there (on another day, name the older
+file with --output).
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def main(arguments: Sequence[str]) -> None:
     """Flags, then every row, then the table and the file."""
     flags = parse(arguments)
     if flags.row:
-        found = report(row := rows()[flags.row], row.measure(quick=flags.quick))
+        row = rows()[flags.row]
+        going_on = {} if flags.kept is None else {"kept": flags.kept}
+        found = report(row, row.measure(quick=flags.quick, **going_on))
         flags.output.write_text(ledger.to_json(found), encoding="utf-8")
         return
     chosen = rows()
@@ -45,7 +49,8 @@ def main(arguments: Sequence[str]) -> None:
     results = []
     for number, (name, row) in enumerate(chosen.items(), 1):
         print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
-        measured = run(row, quick=flags.quick, has_gpu=bool(machine["gpus"]))
+        kept = file.with_name(f"{file.stem}-{row.kept}.jsonl") if row.kept and not flags.quick else None
+        measured = run(row, quick=flags.quick, has_gpu=bool(machine["gpus"]), kept=kept)
         # Each row says when, how and from what it is: others of that day are left as they were.
         made = {
             "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -74,6 +79,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--output", type=Path, metavar="FILE", help="where to write (default: results/benchmarks/<date>-<machine>.json)"
     )
     add("--row", help=argparse.SUPPRESS)
+    add("--kept", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -84,7 +90,7 @@ def rows() -> dict[str, Row]:
     return {row.name: row for module in (inputs, turnaround, startup, answer, control) for row in module.ROWS}
 
 
-def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
+def run(row: Row, *, quick: bool, has_gpu: bool, kept: Path | None = None) -> dict[str, Any]:
     """Measure one row in a process of its own: threads and backend are settled once in a process' life."""
     again = f"python scripts/benchmark.py --only {row.name}"
     if row.needs == "gpu" and not has_gpu:
@@ -92,6 +98,7 @@ def run(row: Row, *, quick: bool, has_gpu: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "row.json"
         flags = ["--row", row.name, "--output", str(output), *(["--quick"] if quick else [])]
+        flags += [] if kept is None else ["--kept", str(kept)]
         hidden = {} if row.needs == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **hidden, **row.environment}
         done = subprocess.run([sys.executable, __file__, *flags], env=environment, stderr=subprocess.PIPE, text=True)

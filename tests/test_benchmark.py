@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import benchmark
 import pytest
@@ -13,7 +14,9 @@ from benchmarks import answer, control, turnaround
 from benchmarks.measure import Measurement, Row, in_turn, report
 from benchmarks.turnaround import Event
 
-from catdog_ray import ledger
+from catdog_ray import ledger, provenance
+from catdog_ray.ledger import RowFile
+from catdog_ray.settings import UserError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -123,9 +126,31 @@ def test_recorded_curves_are_whole_trials():
     assert all(0 <= value <= 1 for curve in curves for value in curve)
 
 
+def searched(module: str, seed: int = 0, **values: Any) -> answer.Searched:
+    """One search of two trials, or as `values` say."""
+    defaults: dict[str, Any] = {
+        "flags": ["--num-samples", "2"],
+        "commit": provenance.commit(),
+        "date_utc": "2026-11-26T00:00:00+00:00",
+        "start_up_s": 5.0,
+        "trial_ends_s": [15.0, 25.0],
+        "objectives": [0.7, 0.6],
+        "multiply_adds": 100.0,
+        "epochs": 10,
+        "suggestion_s": 1.0,
+    }
+    return answer.Searched(module=module, seed=seed, **(defaults | values))
+
+
+def stock_search(seed: int = 0, objectives: tuple[float, ...] = (0.6, 0.7, 0.65)) -> answer.Searched:
+    """The stock tuner's, four times as much work."""
+    own = {"start_up_s": 10.0, "multiply_adds": 400.0, "epochs": 40, "suggestion_s": 20.0}
+    return searched("baseline", seed, trial_ends_s=[40.0, 70.0, 130.0], objectives=list(objectives), **own)
+
+
 def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
-    ours = answer.Searched(5.0, ((25.0, 0.6), (15.0, 0.7)), work=100.0, epochs=10, suggestion_s=1.0)
-    stock = answer.Searched(10.0, ((40.0, 0.6), (70.0, 0.7), (130.0, 0.65)), work=400.0, epochs=40, suggestion_s=20.0)
+    ours = searched("tune", trial_ends_s=[25.0, 15.0], objectives=[0.6, 0.7])
+    stock = stock_search()
     assert (ours.holds_at(stock.best), stock.holds_at(stock.best), ours.holds_at(0.71)) == (15.0, 70.0, float("inf"))
     found = answer.shares([(ours, stock)])
     # 130 s against 25 s; a quarter of the work, at (100 / 20) against (400 / 100) multiply-adds a second.
@@ -136,6 +161,51 @@ def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
     held = [ours.holds_at(target) for target in (0.7, 0.8, 0.8)]
     assert answer.censored_median(held[:2], [ours.total_s] * 2) == 15.0
     assert answer.censored_median(held, [ours.total_s] * 3) is None
+
+
+def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kept, ran = tmp_path / "kept.jsonl", []
+    RowFile(kept, answer.Searched).append(searched("tune", 0), searched("tune", 1, objectives=[0.6, 0.9]))
+    kept.write_bytes(kept.read_bytes() + b'{"module": "bas')  # torn by what stopped it
+
+    def search(module: str, flags: Any, folder: Path, *, seed: int) -> answer.Searched:
+        ran.append((module, seed))
+        if module == "tune":
+            return searched("tune", seed, objectives=[0.1, 0.2])
+        return stock_search(seed, (0.6, 0.7, 0.65) if seed else (0.7, 0.6, 0.65))
+
+    monkeypatch.setattr(answer, "search", search)
+    flags = ["--num-samples", "2"]
+    found = answer.answer(flags, over="whole", seeds=3, quick=False, kept=kept)
+    assert ran == [("baseline", 0), ("baseline", 1), ("tune", 2), ("baseline", 2)]
+    assert found.ratios() == [15 / 130, 25 / 130, float("inf")]
+    # A second row asks the same searches another question.
+    again = answer.answer(flags, over="held", seeds=3, quick=False, kept=kept)
+    assert len(ran) == 4
+    assert again.ratios() == [15 / 40, 25 / 70, float("inf")]
+    assert again.details["reached_by_ours"] == 2
+    assert again.details["censored_median_s"] == {"ours": 25.0, "stock_holding_it": 70.0, "stock_whole_search": 130.0}
+
+
+def test_searches_of_another_commit_are_not_mixed_in(tmp_path: Path):
+    kept = tmp_path / "kept.jsonl"
+    RowFile(kept, answer.Searched).append(searched("tune", commit="0" * 40))
+    with pytest.raises(UserError, match=r"kept\.jsonl: was begun at commit 0{40}, this is .*; remove it to begin anew"):
+        answer.answer(["--num-samples", "2"], over="whole", seeds=1, quick=False, kept=kept)
+
+
+def test_rows_that_ask_the_same_searches_share_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(
+        benchmark,
+        "run",
+        lambda row, *, kept, **_: (
+            asked.append((row.name, kept)) or {**benchmark.described(row), "state": "not measured", "command": "again"}
+        ),
+    )
+    benchmark.main(["--only", "answer-drawn.*", "xla-64", "--output", str(tmp_path / "day.json")])
+    file = tmp_path / "day-answer-drawn.jsonl"
+    assert asked == [("xla-64", None), ("answer-drawn", file), ("answer-drawn-held", file)]
 
 
 def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: Path):

@@ -29,7 +29,9 @@ class Measurement:
 class Row:
     """One comparison. `bound` holds for the median of `Measurement.ratios`: at least it, or at most it.
 
-    `needs`: `cpu` (Keras), `ray`, or `gpu`. `measure(quick)` runs in a process of its own, `environment` set.
+    `needs`: `cpu` (Keras), `ray`, or `gpu`. `measure(quick)` runs in a process of its own, `environment` set. Where it
+    takes an hour, `kept` names a file of what it has so far, for `measure(quick, kept)` to go on with; rows that name
+    one file share it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Row:
     needs: str
     measure: Callable[..., Measurement]
     environment: dict[str, str] = field(default_factory=dict)
+    kept: str | None = None
 
 
 def in_turn(ours: Timed, theirs: Timed, *, repetitions: int, warm_up: int = 1) -> Measurement:
