@@ -1,4 +1,4 @@
-"""What changes of the training give: `python scripts/compare_recipes.py results/recipe48-*`.
+"""What changes of the training give: `python scripts/compare_recipes.py results/recipes/recipe48-*`.
 
 Each study is one training run of the guide's configuration (`scripts/study.py --part recipes`): its last words say the
 recipe and the seed. They are scored on the selection split by the accuracy averaged over the last epochs, so that a
@@ -42,7 +42,9 @@ Recipes = Mapping[str, Mapping[int, "Evidence"]]
 def main(arguments: Sequence[str]) -> None:
     """Read, print, and write if asked to."""
     parser = command.Parser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="folders such as results/recipe48-*")
+    parser.add_argument(
+        "studies", type=Path, nargs="+", metavar="STUDY", help="folders such as results/recipes/recipe48-*"
+    )
     parser.add_argument(
         "--plain", type=Path, metavar="STUDY", help="whose plain retraining a retrained recipe is compared with"
     )

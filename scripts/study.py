@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = command.Parser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--data", metavar="PATH", help="the archive of photographs")
-    add("--output", type=Path, default=Path("results"), metavar="DIR", help="where studies are written")
+    add("--output", type=Path, metavar="DIR", help="where studies are written (default: results, or results/recipes)")
     add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
@@ -131,11 +131,13 @@ def main(arguments: Sequence[str]) -> None:
         parser.error(
             "--at-once: 1 or more, and more than 1 with --part recipes only: searches use all cores themselves"
         )
+    # Apart, so that `results/*` names studies that can be compared.
+    output = flags.output or Path("results/recipes" if flags.part == "recipes" else "results")
     scale = SCALES[flags.pixels]
     # With a GPU the config says how many cores stand beside it.
     cores = max(1, (os.cpu_count() or 1) // flags.at_once) if flags.at_once > 1 and scale is ON_CPU else None
     chosen = recipes(scale, cores=cores) if flags.part == "recipes" else runs(scale)
-    carry_out(_begun(chosen, flags.data, flags.output, only_list=flags.list), at_once=flags.at_once)
+    carry_out(_begun(chosen, flags.data, output, only_list=flags.list), at_once=flags.at_once)
 
 
 def _begun(

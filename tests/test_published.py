@@ -53,4 +53,12 @@ def test_the_rows_give_the_comparison(tmp_path: Path) -> None:
 def test_a_glob_over_the_results_names_studies_alone() -> None:
     names = {folder.name for folder in compare_results._folders([str(ROOT / "results" / "*")])}
     assert "cpu48-tpe-seed0" in names
-    assert not {"benchmarks", "comparison48"} & names
+    assert not {"benchmarks", "comparison48", "recipes"} & names
+
+
+def test_a_folder_of_other_rows_is_no_study_and_a_damaged_study_is_one(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "day-answer-drawn.jsonl").touch()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "epochs.jsonl").touch()
+    assert [folder.name for folder in compare_results._folders([str(tmp_path / "*")])] == ["damaged"]
