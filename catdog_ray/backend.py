@@ -1,11 +1,15 @@
-"""The process's numerical backend (TensorFlow, JAX or PyTorch, whichever Keras runs on): threads and GPU memory."""
+"""The process's numerical backend (TensorFlow, JAX, PyTorch, whichever Keras runs on): threads, GPU memory, feeding."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import Any
+
+_BATCHES_AHEAD = 2
+"""Made while the one before is being computed with."""
 
 
 def prepare(*, threads: int) -> str:
@@ -47,6 +51,29 @@ def forget_models() -> None:
     registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
     for name in [name for name in registry if name.startswith("CustomGradient-")]:
         del registry[name]
+
+
+def feed(batches: Iterable[Any], *, image_shape: tuple[int, ...]) -> Any:
+    """Batches of images (n, *image_shape) float32 and labels (n,) int32, as Keras' methods take them.
+
+    On TensorFlow a `tf.data.Dataset` without autotuning. The one that Keras makes of a generator is autotuned, and the
+    end of its iterator waits for a thread that wakes after 10 ms, 20 ms, 40 ms, ... up to a minute, and only then sees
+    that all is over: an evaluation took up to twice its time, and a re-used worker idled for up to the length of its
+    last trial (found with TensorFlow 2.21; `scripts/benchmark.py --only turnaround-long`).
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    signature = (tf.TensorSpec((None, *image_shape), tf.float32), tf.TensorSpec((None,), tf.int32))
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    if isinstance(batches, Sized):
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return dataset.prefetch(_BATCHES_AHEAD).with_options(options)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from catdog_ray import augment
+from catdog_ray import augment, backend
 from catdog_ray.data import Images
 
 EVALUATION_BATCH = 250
@@ -31,16 +31,16 @@ def evaluate(network: keras.Model, images: Images, *, flip: bool = False) -> tup
         right = np.argmax(probabilities, axis=1) == images.labels
         return float(-np.log(np.clip(of_truth, _LEAST_PROBABILITY, 1)).mean()), float(right.mean())
     with averaged(network):
-        scores = network.evaluate(RescaledBatches(images), verbose=0, return_dict=True)
+        scores = network.evaluate(rescaled_batches(images), verbose=0, return_dict=True)
     return float(scores["loss"]), float(scores["accuracy"])
 
 
 def predict(network: keras.Model, images: Images, *, flip: bool = False) -> np.ndarray:
     """Probabilities (n, classes) float32; with `flip` the mean over each image and its mirror image."""
     with averaged(network):
-        probabilities: np.ndarray = network.predict(RescaledBatches(images), verbose=0)
+        probabilities: np.ndarray = network.predict(rescaled_batches(images), verbose=0)
         if flip:
-            mirrored = network.predict(RescaledBatches(images, mirrored=True), verbose=0)
+            mirrored = network.predict(rescaled_batches(images, mirrored=True), verbose=0)
             probabilities = (probabilities + mirrored) / 2
     return probabilities
 
@@ -72,8 +72,13 @@ def averaged(network: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-class RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Images in order, rescaled batch by batch, so that no float copy of the whole split is made."""
+def rescaled_batches(images: Images, *, mirrored: bool = False) -> Any:
+    """Images in order, rescaled batch by batch, as Keras' `fit`, `evaluate` and `predict` take them."""
+    return backend.feed(_RescaledBatches(images, mirrored=mirrored), image_shape=images.pixels.shape[1:])
+
+
+class _RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Made one by one, so that no float copy of the whole split is made."""
 
     def __init__(self, images: Images, *, mirrored: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -82,6 +87,9 @@ class RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / EVALUATION_BATCH)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)

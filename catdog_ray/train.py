@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from catdog_ray import augment, evaluation, model
+from catdog_ray import augment, backend, evaluation, model
 from catdog_ray.data import Images
 from catdog_ray.ledger import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
@@ -86,13 +86,13 @@ def fit(
     )
     if first < epochs:
         network.fit(
-            batches,
+            backend.feed(batches, image_shape=train.pixels.shape[1:]),
             steps_per_epoch=steps,
             initial_epoch=first,
             epochs=epochs,
             shuffle=False,
             # Keras' own validation reuses its iterator, and knows neither averaged weights nor mirrored images.
-            validation_data=None if own_scores else evaluation.RescaledBatches(selection),
+            validation_data=None if own_scores else evaluation.rescaled_batches(selection),
             callbacks=[
                 _Reporter(seed, on_epoch, selection if own_scores else None, flip=settings.train.test_time_flip),
                 *callbacks,

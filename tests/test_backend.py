@@ -1,13 +1,17 @@
-"""Threads of a process, as TensorFlow itself reports and uses them."""
+"""Threads of a process, as TensorFlow itself reports and uses them; what Keras is fed."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from catdog_ray import backend
 
 PROGRAM = """
 from catdog_ray import backend
@@ -35,6 +39,23 @@ def test_a_process_keeps_to_its_threads():
     first, second = done.stdout.splitlines()
     assert first == "tensorflow 1 1"
     assert float(second) < 1.2  # CPU seconds per second of wall-clock: one thread computes
+
+
+@pytest.mark.slow
+def test_what_keras_is_fed_is_not_autotuned():
+    sizes = (5, 5, 2)
+    batches = [(np.full((n, 4, 6, 3), i, np.float32), np.full(n, i, np.int32)) for i, n in enumerate(sizes)]
+    found = backend.feed(batches, image_shape=(4, 6, 3))
+    # The end of an autotuned iterator waits for a thread that sleeps for up to a minute.
+    assert found.options().autotune.enabled is False
+    assert int(found.cardinality()) == 3
+    for (images, labels), (x, y) in zip(found.as_numpy_iterator(), batches, strict=True):
+        np.testing.assert_array_equal(images, x)
+        np.testing.assert_array_equal(labels, y)
+    # One without an end, as training is fed: Keras counts its steps.
+    endless = backend.feed(itertools.cycle(batches), image_shape=(4, 6, 3))
+    assert [len(y) for _, y in itertools.islice(endless.as_numpy_iterator(), 7)] == [5, 5, 2, 5, 5, 2, 5]
+    assert int(endless.cardinality()) < 0
 
 
 FORGETTING = """

@@ -130,7 +130,7 @@ def test_a_compiled_network_that_averages_is_scored_as_it_is_saved() -> None:
 
     def on_epoch(row: EpochRow, network: keras.Model) -> None:
         def loss() -> float:
-            scores = network.evaluate(evaluation.RescaledBatches(selection), verbose=0, return_dict=True)
+            scores = network.evaluate(evaluation.rescaled_batches(selection), verbose=0, return_dict=True)
             return float(scores["loss"])
 
         with evaluation.averaged(network):
