@@ -44,29 +44,40 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--only: no such row; there are {', '.join(rows())}")
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
-    earlier = read_rows(file)
+    found = read_rows(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    results = []
+    has_failed = False
     for number, (name, row) in enumerate(chosen.items(), 1):
         print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
         kept = file.with_name(f"{file.stem}-{row.kept}.jsonl") if row.kept and not flags.quick else None
         measured = run(row, quick=flags.quick, has_gpu=bool(machine["gpus"]), kept=kept)
+        has_failed |= measured["state"] == "failed"
         # Each row says when, how and from what it is: others of that day are left as they were.
         made = {
+            **measured,
             "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": provenance.commit(),
             "versions": provenance.versions(),
             "quick": flags.quick,
         }
-        results.append({**measured, **made})
-        found = earlier | {result["name"]: result for result in results}
+        if _replaces(made, found.get(name)):
+            found[name] = made
+        else:
+            print(f"{name}: {made['state']}; the row that was measured before stays", flush=True)
         facts: dict[str, Any] = {"machine": machine, "rows": [found[name] for name in rows() if name in found]}
         # After every row: the whole takes more than an hour, and what is measured is kept.
         ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
     print_table(facts["rows"])
     print(f"written to {file}")
-    if any(row["state"] == "failed" for row in results):
+    if has_failed:
         raise RunFailed("a row could not be measured")
+
+
+def _replaces(row: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
+    """Whether a row takes the place of an earlier one: what was measured is not lost to a failure or a quick look."""
+    if earlier is None or earlier.get("state") != "measured":
+        return True
+    return row["state"] == "measured" and (earlier["quick"] or not row["quick"])
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -91,7 +102,10 @@ def rows() -> dict[str, Row]:
 
 
 def run(row: Row, *, quick: bool, has_gpu: bool, kept: Path | None = None) -> dict[str, Any]:
-    """Measure one row in a process of its own: threads and backend are settled once in a process' life."""
+    """Measure one row in a process of its own: threads and backend are settled once in a process' life.
+
+    Raises UserError where the person must change something first, such as a kept file of other code.
+    """
     again = f"python scripts/benchmark.py --only {row.name}"
     if row.needs == "gpu" and not has_gpu:
         return {**described(row), "state": "not measured", "reason": "no GPU here", "command": again}
@@ -105,8 +119,10 @@ def run(row: Row, *, quick: bool, has_gpu: bool, kept: Path | None = None) -> di
         if done.returncode == 0:
             found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
             return {**found, "command": again}
-    sys.stderr.write(done.stderr)
     last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    if done.returncode == command.USER_ERROR:
+        raise UserError(last.removeprefix("error: "))
+    sys.stderr.write(done.stderr)
     return {**described(row), "state": "failed", "reason": last, "command": again}
 
 

@@ -14,6 +14,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ class Run:
     module: str
     flags: tuple[str, ...]
     is_search: bool = True
+    place: tuple[str, ...] = ()
+    """Flags of where it runs, given when it is gone on with, too."""
 
 
 def runs(scale: Scale = ON_CPU) -> list[Run]:
@@ -96,14 +99,14 @@ def recipes(scale: Scale = ON_CPU, *, cores: int | None = None) -> list[Run]:
     With `cores` each computes on so many instead of on all there are.
     """
     found = []
-    few = {} if cores is None else {"cluster.cpus_per_trial": str(cores)}
+    place = () if cores is None else ("--set", f"cluster.cpus_per_trial={cores}")
     for seed in scale.seeds:
         for name, changes in RECIPES.items():
             length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
-            settings = {"search.num_samples": "1", **length, **changes, **few}
+            settings = {"search.num_samples": "1", **length, **changes}
             sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
             flags = ("--config", scale.config, "--seed", str(seed), "--no-retrain", *sets)
-            found.append(Run(f"recipe{scale.pixels}-{name}-seed{seed}", "tune", flags))
+            found.append(Run(f"recipe{scale.pixels}-{name}-seed{seed}", "tune", flags, place=place))
     return found
 
 
@@ -127,21 +130,20 @@ def main(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    if flags.at_once < 1 or (flags.at_once > 1 and flags.part != "recipes"):
-        parser.error(
-            "--at-once: 1 or more, and more than 1 with --part recipes only: searches use all cores themselves"
-        )
+    scale, available = SCALES[flags.pixels], len(os.sched_getaffinity(0))
+    if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
+        parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
+    if not 1 <= flags.at_once <= available:
+        parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
     output = flags.output or Path("results/recipes" if flags.part == "recipes" else "results")
-    scale = SCALES[flags.pixels]
-    # With a GPU the config says how many cores stand beside it.
-    cores = max(1, (os.cpu_count() or 1) // flags.at_once) if flags.at_once > 1 and scale is ON_CPU else None
+    cores = available // flags.at_once if flags.at_once > 1 else None
     chosen = recipes(scale, cores=cores) if flags.part == "recipes" else runs(scale)
-    carry_out(_begun(chosen, flags.data, output, only_list=flags.list), at_once=flags.at_once)
+    carry_out(_begun(chosen, data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once)
 
 
 def _begun(
-    chosen: Sequence[Run], data: str | None, output: Path, *, only_list: bool
+    chosen: Sequence[Run], *, data: str | None, output: Path, only_list: bool
 ) -> Iterable[tuple[str, list[str]]]:
     """Shows every run, and yields name and command of those that are not finished; none with `only_list`."""
     for run in chosen:
@@ -158,17 +160,13 @@ def carry_out(commands: Iterable[tuple[str, Sequence[str]]], *, at_once: int) ->
     Raises RunFailed where one fails, after those that run beside it have ended.
     """
     waiting = iter(commands)
-    running: dict[str, subprocess.Popen[bytes]] = {}
-    failed: list[tuple[str, int]] = []
-    is_over = False
+    running: dict[str, subprocess.Popen[str]] = {}
+    failed: list[str] = []
     try:
         while True:
-            while not is_over and not failed and len(running) < at_once:
-                name, words = next(waiting, (None, ()))
-                if name is None:
-                    is_over = True
-                else:
-                    running[name] = subprocess.Popen(words)
+            while not failed and len(running) < at_once and (following := next(waiting, None)):
+                name, words = following
+                running[name] = _start(name, words, alone=at_once == 1)
             if not running:
                 break
             ended = {name: code for name, process in running.items() if (code := process.poll()) is not None}
@@ -176,7 +174,7 @@ def carry_out(commands: Iterable[tuple[str, Sequence[str]]], *, at_once: int) ->
                 del running[name]
                 if code == command.INTERRUPTED:
                     raise KeyboardInterrupt
-                failed += [(name, code)] if code else []
+                failed += [f"{name} ended with exit code {code}"] if code else []
             if not ended:
                 time.sleep(POLL_S)
     finally:
@@ -185,8 +183,25 @@ def carry_out(commands: Iterable[tuple[str, Sequence[str]]], *, at_once: int) ->
         for process in running.values():
             process.wait()
     if failed:
-        words_of_it = "; ".join(f"{name} ended with exit code {code}" for name, code in failed)
-        raise RunFailed(f"{words_of_it}; the same command goes on after it is mended")
+        raise RunFailed(f"{'; '.join(failed)}; the same command goes on after it is mended")
+
+
+def _start(name: str, words: Sequence[str], *, alone: bool) -> subprocess.Popen[str]:
+    """Start a command; several at once write line by line, each under its name, for their live views would mix."""
+    if alone:
+        return subprocess.Popen(words, text=True)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    lines = process.stdout
+    if lines is None:
+        raise AssertionError("a pipe was asked for")
+
+    def pass_on() -> None:
+        with lines:
+            for line in lines:
+                print(f"{name}: {line}", end="", flush=True)
+
+    threading.Thread(target=pass_on).start()  # no daemon: the last lines are said before Python ends
+    return process
 
 
 def state_of(run: Run, output: Path) -> str:
@@ -214,8 +229,8 @@ def words_of(run: Run, data: str, output: Path, *, resume: bool) -> list[str]:
         return ["-m", f"catdog_ray.{run.module}", str(output / run.name), "--data", data, *run.flags]
     place = ["--name", run.name, "--output", str(output)]
     if resume:
-        return ["-m", f"catdog_ray.{run.module}", "--resume", *place, "--data", data]
-    return ["-m", f"catdog_ray.{run.module}", *run.flags, *place, "--data", data]
+        return ["-m", f"catdog_ray.{run.module}", "--resume", *run.place, *place, "--data", data]
+    return ["-m", f"catdog_ray.{run.module}", *run.flags, *run.place, *place, "--data", data]
 
 
 if __name__ == "__main__":

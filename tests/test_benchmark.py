@@ -14,9 +14,9 @@ from benchmarks import answer, control, turnaround
 from benchmarks.measure import Measurement, Row, in_turn, report
 from benchmarks.turnaround import Event
 
-from catdog_ray import ledger, provenance
+from catdog_ray import command, config, ledger, provenance
 from catdog_ray.ledger import RowFile
-from catdog_ray.settings import UserError
+from catdog_ray.settings import RunFailed, UserError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -129,8 +129,8 @@ def test_recorded_curves_are_whole_trials():
 def searched(module: str, seed: int = 0, **values: Any) -> answer.Searched:
     """One search of two trials, or as `values` say."""
     defaults: dict[str, Any] = {
-        "flags": ["--num-samples", "2"],
-        "commit": provenance.commit(),
+        "flags": ["--config", "quickstart.yaml", "--num-samples", "2"],
+        "commit": "c0de",
         "date_utc": "2026-11-26T00:00:00+00:00",
         "start_up_s": 5.0,
         "trial_ends_s": [15.0, 25.0],
@@ -163,9 +163,16 @@ def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
     assert answer.censored_median(held, [ours.total_s] * 3) is None
 
 
+TWO = answer.Problem("quickstart.yaml", 2, {})
+
+
 def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     kept, ran = tmp_path / "kept.jsonl", []
-    RowFile(kept, answer.Searched).append(searched("tune", 0), searched("tune", 1, objectives=[0.6, 0.9]))
+    RowFile(kept, answer.Searched).append(
+        searched("tune", 0),
+        searched("baseline", 0, flags=["--num-samples", "3"]),  # another problem's
+        searched("tune", 1, objectives=[None, 0.9]),
+    )
     kept.write_bytes(kept.read_bytes() + b'{"module": "bas')  # torn by what stopped it
 
     def search(module: str, flags: Any, folder: Path, *, seed: int) -> answer.Searched:
@@ -175,37 +182,78 @@ def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: 
         return stock_search(seed, (0.6, 0.7, 0.65) if seed else (0.7, 0.6, 0.65))
 
     monkeypatch.setattr(answer, "search", search)
-    flags = ["--num-samples", "2"]
-    found = answer.answer(flags, over="whole", seeds=3, quick=False, kept=kept)
+    monkeypatch.setattr(answer, "_is_code_of", {"c0de": True}.get)
+    found = answer.answer(TWO, over="whole", seeds=3, quick=False, kept=kept)
     assert ran == [("baseline", 0), ("baseline", 1), ("tune", 2), ("baseline", 2)]
     assert found.ratios() == [15 / 130, 25 / 130, float("inf")]
     # A second row asks the same searches another question.
-    again = answer.answer(flags, over="held", seeds=3, quick=False, kept=kept)
+    again = answer.answer(TWO, over="held", seeds=3, quick=False, kept=kept)
     assert len(ran) == 4
     assert again.ratios() == [15 / 40, 25 / 70, float("inf")]
     assert again.details["reached_by_ours"] == 2
     assert again.details["censored_median_s"] == {"ours": 25.0, "stock_holding_it": 70.0, "stock_whole_search": 130.0}
 
 
-def test_searches_of_another_commit_are_not_mixed_in(tmp_path: Path):
+@pytest.mark.parametrize("commit", ["0" * 40, f"{provenance.commit()}+changes", None])
+def test_searches_of_other_code_are_not_mixed_in(tmp_path: Path, commit: str | None):
     kept = tmp_path / "kept.jsonl"
-    RowFile(kept, answer.Searched).append(searched("tune", commit="0" * 40))
-    with pytest.raises(UserError, match=r"kept\.jsonl: was begun at commit 0{40}, this is .*; remove it to begin anew"):
-        answer.answer(["--num-samples", "2"], over="whole", seeds=1, quick=False, kept=kept)
+    RowFile(kept, answer.Searched).append(searched("tune", commit=commit))
+    with pytest.raises(UserError, match=r"^kept\.jsonl: was begun with the code of .*; remove the file, or"):
+        answer.answer(TWO, over="whole", seeds=1, quick=False, kept=kept)
+
+
+@pytest.mark.parametrize("problem", [answer.DRAWN, answer.PHOTOGRAPHED])
+def test_a_problem_is_a_command_that_can_be_typed_and_a_quick_one_is_small(problem: answer.Problem):
+    for one, most in ((problem, 27), (problem.quick(), 3)):
+        parser = command.study_parser("tune", "")
+        overrides = command.study_overrides(parser.parse_args(one.flags()))
+        search = config.load(problem.config, overrides=overrides).search
+        assert (search.num_samples, search.reduction_factor) == (one.configurations, 2)
+        assert search.max_epochs <= most
 
 
 def test_rows_that_ask_the_same_searches_share_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = []
-    monkeypatch.setattr(
-        benchmark,
-        "run",
-        lambda row, *, kept, **_: (
-            asked.append((row.name, kept)) or {**benchmark.described(row), "state": "not measured", "command": "again"}
-        ),
-    )
+
+    def run(row: Row, *, kept: Path | None, **_: Any) -> dict[str, Any]:
+        asked.append((row.name, kept))
+        return {**benchmark.described(row), "state": "not measured", "command": "again"}
+
+    monkeypatch.setattr(benchmark, "run", run)
     benchmark.main(["--only", "answer-drawn.*", "xla-64", "--output", str(tmp_path / "day.json")])
     file = tmp_path / "day-answer-drawn.jsonl"
-    assert asked == [("xla-64", None), ("answer-drawn", file), ("answer-drawn-held", file)]
+    assert asked == [("xla-64", None), ("answer-drawn", file), ("answer-drawn-whole", file)]
+
+
+def test_what_was_measured_is_not_lost_to_a_failure_or_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "day.json"
+
+    def measure(state: str, *flags: str) -> None:
+        def run(row: Row, **_: Any) -> dict[str, Any]:
+            if state == "refused":
+                raise UserError("kept.jsonl: was begun with other code")
+            return {**report(row, Measurement([1.0])), "state": state, "reason": "", "command": "again"}
+
+        monkeypatch.setattr(benchmark, "run", run)
+        benchmark.main(["--only", "xla-64", "--output", str(file), *flags])
+
+    def states() -> list[tuple[str, bool]]:
+        return [(row["state"], row["quick"]) for row in json.loads(file.read_text())["rows"]]
+
+    with pytest.raises(RunFailed):
+        measure("failed")
+    assert states() == [("failed", False)]
+    measure("measured", "--quick")
+    assert states() == [("measured", True)]
+    measure("measured")
+    assert states() == [("measured", False)]
+    measure("measured", "--quick")
+    with pytest.raises(RunFailed):
+        measure("failed")
+    with pytest.raises(UserError):
+        measure("refused")
+    measure("not measured")
+    assert states() == [("measured", False)]
 
 
 def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: Path):

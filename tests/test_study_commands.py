@@ -22,12 +22,26 @@ def sleeper(folder: Path, name: str, seconds: float, code: int = 0) -> tuple[str
     return name, [sys.executable, "-S", "-c", program, str(folder / name), str(seconds), str(code)]
 
 
+MEETING = """
+import pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.touch()
+deadline = time.monotonic() + 30
+while not other.exists():
+    if time.monotonic() > deadline:
+        sys.exit(1)
+    time.sleep(0.05)
+"""
+"""Ends well only if the other one runs too."""
+
+
 def test_commands_run_so_many_at_a_time(tmp_path: Path):
-    study.carry_out([sleeper(tmp_path, name, 1.5) for name in "abc"], at_once=2)
-    began = {name: float((tmp_path / name).read_text()) for name in "abc"}
-    ended = {name: float((tmp_path / f"{name}.end").read_text()) for name in "abc"}
-    assert began["b"] < ended["a"]
-    assert began["c"] >= min(ended["a"], ended["b"])
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    meeting = [sys.executable, "-S", "-c", MEETING]
+    study.carry_out([("a", [*meeting, a, b]), ("b", [*meeting, b, a])], at_once=2)
+    # One at a time: the second begins when the first has ended.
+    study.carry_out([sleeper(tmp_path, name, 0.2) for name in "cd"], at_once=1)
+    assert float((tmp_path / "d").read_text()) >= float((tmp_path / "c.end").read_text())
 
 
 def test_after_a_failure_nothing_begins_and_what_runs_ends(tmp_path: Path):
@@ -46,15 +60,55 @@ def test_one_that_was_interrupted_interrupts_the_others(tmp_path: Path):
     assert not (tmp_path / "long.end").exists()
 
 
-def test_recipes_change_one_thing_each_and_share_the_cores():
-    found = {run.name: run.flags for run in study.recipes(cores=1)}
+def test_lines_of_several_stand_under_their_names(capfd: pytest.CaptureFixture[str]):
+    speak = [sys.executable, "-S", "-c", "print('one'); print('two')"]
+    study.carry_out([("a", speak), ("b", speak)], at_once=2)
+    deadline = time.monotonic() + 10
+    said = ""
+    while said.count("\n") < 4 and time.monotonic() < deadline:
+        said += capfd.readouterr().out
+    assert sorted(said.splitlines()) == ["a: one", "a: two", "b: one", "b: two"]
+
+
+@pytest.mark.parametrize("recipe", study.RECIPES)
+def test_a_recipe_changes_what_it_says_and_nothing_else(recipe: str):
+    found = {run.name: run for run in study.recipes(cores=1)}
     assert len(found) == 21
-    plain, cosine = found["recipe48-plain-seed2"], found["recipe48-cosine-seed2"]
-    assert [flag for flag in cosine if flag not in plain] == ["train.learning_rate_schedule=cosine"]
-    assert plain[-2:] == ("--set", "cluster.cpus_per_trial=1")
-    assert "cluster.cpus_per_trial=1" not in study.recipes()[0].flags
+    plain, changed = found["recipe48-plain-seed2"].flags, found[f"recipe48-{recipe}-seed2"].flags
+    expected = [f"{key}={value}" for key, value in study.RECIPES[recipe].items()]
+    assert [flag for flag in changed if flag not in plain] == expected
 
 
-def test_searches_do_not_run_beside_each_other():
-    with pytest.raises(ConfigError, match=r"--at-once: 1 or more, and more than 1 with --part recipes only"):
-        study.main(["--list", "--at-once", "2"])
+def test_a_recipe_keeps_to_its_cores_when_it_is_gone_on_with(tmp_path: Path):
+    run = study.recipes(cores=1)[0]
+    cores = ("--set", "cluster.cpus_per_trial=1")
+    for resume in (False, True):
+        words = study.words_of(run, "pets.zip", tmp_path, resume=resume)
+        assert words[words.index(cores[1]) - 1 :][:2] == list(cores)
+        assert ("--resume" in words) == resume
+    assert cores[1] not in study.words_of(study.recipes()[0], "pets.zip", tmp_path, resume=True)
+
+
+def test_recipes_are_listed_apart_with_their_part_of_the_cores(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    study.main(["--list", "--part", "recipes", "--at-once", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 21
+    assert all("--output results/recipes " in line and "cluster.cpus_per_trial=4" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--at-once", "2"], r"--at-once: only with --part recipes at 48 pixels"),
+        (["--at-once", "2", "--part", "recipes", "--pixels", "150"], r"--at-once: only with --part recipes at 48"),
+        (["--at-once", "9", "--part", "recipes"], r"--at-once: must be 1 to 8, the cores there are, got 9"),
+        (["--at-once", "0"], r"--at-once: only with --part recipes"),
+    ],
+)
+def test_what_cannot_run_at_once_is_refused(flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    with pytest.raises(ConfigError, match=message):
+        study.main(["--list", *flags])

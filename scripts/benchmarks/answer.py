@@ -4,8 +4,8 @@ Both are the shipped commands, from the command line on, with as many configurat
 not stopped, and all cores; they share the first configuration, the guide's. The question: when did ours hold an
 objective as good as the stock tuner's final one? A trial counts from the moment it ended.
 
-Of the stock tuner there are two times to compare with: its whole search, which is when its user has that objective and
-knows it for final, and the moment at which it first held it, which nobody knows before the end. Each is a row.
+Of the stock tuner there are two times to compare with: the moment at which it first held it, which nobody knows before
+the end, and its whole search, which is when its user has that objective and knows it for final. Each is a row.
 
 Survivors of early stopping that may train for longer than the stock trials do would hold it sooner for a reason that
 has nothing to do with the search: more epochs lift the first configuration too.
@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,8 @@ class Searched:
     start_up_s: float
     """Until the search's own clock began."""
     trial_ends_s: list[float]
-    objectives: list[float]
-    """Of the trials, in the order in which they ended."""
+    objectives: list[float | None]
+    """Of the trials, in the order in which they ended; None of one that failed before it had any."""
     multiply_adds: float
     """Of one image's forward pass, summed over all epochs."""
     epochs: int
@@ -64,33 +64,54 @@ class Searched:
     @property
     def best(self) -> float:
         """The best objective of all."""
-        return max(self.objectives)
+        return max(value for value in self.objectives if value is not None)
 
     def holds_at(self, target: float) -> float:
         """Seconds until a trial had ended with the target; infinite where none did."""
         ends = zip(self.trial_ends_s, self.objectives, strict=True)
-        return min((second for second, value in ends if value >= target), default=float("inf"))
+        return min((second for second, value in ends if value is not None and value >= target), default=float("inf"))
 
 
 Pair = tuple[Searched, Searched]
 """Ours and the stock tuner's, of one seed."""
 
-Over = Literal["whole", "held"]
-"""What of the stock tuner's search a row compares with: all of it, or until it first held its final objective."""
+Over = Literal["held", "whole"]
+"""What of the stock tuner's search a row compares with: until it first held its final objective, or all of it."""
 
 
-def answer(flags: Sequence[str], *, over: Over, seeds: int, quick: bool, kept: Path | None = None) -> Measurement:
+@dataclass(frozen=True)
+class Problem:
+    """What both search."""
+
+    config: str
+    configurations: int
+    settings: Mapping[str, str]
+    data: str | None = None
+    """The file's name; where it lies is no part of a result."""
+
+    def flags(self) -> list[str]:
+        """As one types them."""
+        data = [] if self.data is None else ["--data", self.data]
+        sets = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
+        return ["--config", self.config, *data, "--num-samples", str(self.configurations), *sets]
+
+    def quick(self) -> Problem:
+        """Enough to see that it runs."""
+        return replace(self, configurations=3, settings={**self.settings, "search.max_epochs": "3"})
+
+
+def answer(problem: Problem, *, over: Over, seeds: int, quick: bool, kept: Path | None = None) -> Measurement:
     """Seconds until ours holds the stock tuner's final objective, over the stock tuner's own, seed by seed."""
-    few = ["--set", "search.num_samples=3", "--set", "search.max_epochs=3"] if quick else []
-    pairs = [pair([*flags, *few], seed, kept) for seed in range(1 if quick else seeds)]
+    flags = (problem.quick() if quick else problem).flags()
+    pairs = [pair(flags, seed=seed, kept=kept) for seed in range(1 if quick else seeds)]
     ours = [mine.holds_at(stock.best) for mine, stock in pairs]
     whole = [stock.total_s for _, stock in pairs]
     held = [stock.holds_at(stock.best) for _, stock in pairs]
     details = {
-        "flags": [*flags, *few],
+        "flags": flags,
         "targets": [stock.best for _, stock in pairs],
-        "over_whole_stock_search": spread([a / b for a, b in zip(ours, whole, strict=True)]),
         "over_stock_holding_it": spread([a / b for a, b in zip(ours, held, strict=True)]),
+        "over_whole_stock_search": spread([a / b for a, b in zip(ours, whole, strict=True)]),
         "censored_median_s": {
             "ours": censored_median(ours, [mine.total_s for mine, _ in pairs]),
             "stock_holding_it": censored_median(held, whole),
@@ -101,21 +122,11 @@ def answer(flags: Sequence[str], *, over: Over, seeds: int, quick: bool, kept: P
     return Measurement(ours, whole if over == "whole" else held, {**details, **shares(pairs)})
 
 
-def pair(flags: Sequence[str], seed: int, kept: Path | None) -> Pair:
-    """Both searches of a seed, in turn, every other seed the stock tuner's first; those that `kept` has are not run.
-
-    Raises UserError where `kept` is of another commit: one row is of one state of the code.
-    """
-    commit = provenance.commit()
+def pair(flags: Sequence[str], *, seed: int, kept: Path | None) -> Pair:
+    """Both searches of a seed, in turn, every other seed the stock tuner's first; those that `kept` has are not run."""
     file = None if kept is None else RowFile(kept, Searched)
-    found: dict[str, Searched] = {}
-    if file:
-        file.repair()
-    for row in file.read() if file else ():
-        if row.commit != commit:
-            raise UserError(f"{kept}: was begun at commit {row.commit}, this is {commit}; remove it to begin anew")
-        if (row.seed, row.flags) == (seed, list(flags)):
-            found[row.module] = row
+    rows = _of_this_code(file) if file else []
+    found = {row.module: row for row in rows if (row.seed, row.flags) == (seed, list(flags))}
     for module in (OURS, STOCK)[:: 1 if seed % 2 == 0 else -1]:
         if module not in found:
             with tempfile.TemporaryDirectory() as folder:
@@ -123,6 +134,24 @@ def pair(flags: Sequence[str], seed: int, kept: Path | None) -> Pair:
             if file:
                 file.append(found[module])
     return found[OURS], found[STOCK]
+
+
+def _of_this_code(file: RowFile[Searched]) -> list[Searched]:
+    """What was kept; UserError where it is of other code, for a row is of one state of the package."""
+    file.repair()
+    rows = file.read()
+    for row in rows:
+        if not _is_code_of(row.commit):
+            raise UserError(
+                f"{file.path.name}: was begun with the code of {row.commit}; remove the file, or check that code out"
+            )
+    return rows
+
+
+def _is_code_of(commit: str | None) -> bool:
+    """Whether the package and its configs are now as they were at a commit; not for none, or one with changes."""
+    git = ["git", "-C", str(Path(__file__).parents[2]), "diff", "--quiet", commit or "", "--", "catdog_ray", "configs"]
+    return commit is not None and subprocess.run(git, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def censored_median(held: Sequence[float], ends: Sequence[float]) -> float | None:
@@ -149,7 +178,7 @@ def search(module: str, flags: Sequence[str], folder: Path, *, seed: int) -> Sea
             if process.returncode:
                 sys.stderr.write(said)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {said.strip().splitlines()[-1]}")
+        raise RuntimeError(f"catdog_ray.{module}, seed {seed}: {said.strip().splitlines()[-1]}")
     epochs, trials = list(study.epochs.read()), list(study.trials.read())
     start_up_s = first - epochs[0].elapsed_s
     return Searched(
@@ -160,7 +189,7 @@ def search(module: str, flags: Sequence[str], folder: Path, *, seed: int) -> Sea
         date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         start_up_s=round(start_up_s, 3),
         trial_ends_s=[round(start_up_s + row.elapsed_s, 3) for row in trials],
-        objectives=[round(row.objective or 0.0, 6) for row in trials],
+        objectives=[None if row.objective is None else round(row.objective, 6) for row in trials],
         multiply_adds=float(sum(row.multiply_adds for row in epochs)),
         epochs=len(epochs),
         suggestion_s=round(sum(row.suggestion_seconds or 0.0 for row in trials), 3),
@@ -203,37 +232,35 @@ def shares(pairs: Sequence[Pair]) -> Mapping[str, Any]:
     }
 
 
-def _rungs(first: int) -> list[str]:
+def _rungs(first: int) -> dict[str, str]:
     """About half of the trials stop at `first` epochs, half of the rest at twice as many: none before curves rise."""
-    return ["--set", f"search.grace_epochs={first}", "--set", "search.reduction_factor=2"]
+    return {"search.grace_epochs": str(first), "search.reduction_factor": "2"}
 
 
-DRAWN = ["--config", "quickstart.yaml", "--num-samples", "16", *_rungs(8)]
-DRAWN += ["--set", "data.drawn_train=3000", "--set", "data.selection_share=0.5"]
+DRAWN = Problem("quickstart.yaml", 16, {**_rungs(8), "data.drawn_train": "3000", "data.selection_share": "0.5"})
 """1,500 images to train on and 1,500 to select on, so that differences between configurations exceed their noise."""
 
-
-PHOTOGRAPHED = ["--config", "cpu.yaml", "--data", PHOTOGRAPHS.name, "--num-samples", "12", *_rungs(9)]
-PHOTOGRAPHED += ["--set", "data.image_size=48", "--set", "search.max_epochs=18", "--set", "search.startup_trials=3"]
-"""A shortened budget."""
+SHORTENED = {"data.image_size": "48", "search.max_epochs": "18", "search.startup_trials": "3"}
+PHOTOGRAPHED = Problem("cpu.yaml", 12, {**_rungs(9), **SHORTENED}, data=PHOTOGRAPHS.name)
 
 
 def on_photographs(*, over: Over, quick: bool, kept: Path | None = None) -> Measurement:
-    """One seed."""
+    """One seed, at a shortened budget."""
     if not PHOTOGRAPHS.exists():
         raise RuntimeError(f"needs the photographs at {PHOTOGRAPHS.relative_to(PHOTOGRAPHS.parents[2])}")
     return answer(PHOTOGRAPHED, over=over, seeds=1, quick=quick, kept=kept)
 
 
+AIM = "time until ours holds the stock Keras Tuner's final objective"
 WORDS: Mapping[Over, str] = {
-    "whole": "ours until it holds the stock Keras Tuner's final objective, over the stock tuner's whole search",
-    "held": "the same over the moment at which the stock tuner first held it",
+    "held": f"{AIM}, over the time until the stock tuner first held it",
+    "whole": f"{AIM}, over the stock tuner's whole search",
 }
 
 
-def _row(data: str, over: Over, words: str, measure: Any) -> Row:
+def _row(data: str, over: Over, *, words: str, measure: Callable[..., Measurement]) -> Row:
     return Row(
-        name=f"answer-{data}{'-held' if over == 'held' else ''}",
+        name=f"answer-{data}{'-whole' if over == 'whole' else ''}",
         item=5,
         words=f"{WORDS[over]}; {words}",
         unit="s",
@@ -246,6 +273,6 @@ def _row(data: str, over: Over, words: str, measure: Any) -> Row:
 
 
 ROWS = [
-    *(_row("drawn", over, "drawn data", partial(answer, DRAWN, seeds=12)) for over in WORDS),
-    *(_row("photographs", over, "photographs at 48 px and 18 epochs, one seed", on_photographs) for over in WORDS),
+    *(_row("drawn", over, words="drawn data", measure=partial(answer, DRAWN, seeds=12)) for over in WORDS),
+    *(_row("photographs", over, words="photographs, shortened, one seed", measure=on_photographs) for over in WORDS),
 ]

@@ -313,7 +313,7 @@ ROWS = [
         Row(
             name=name,
             item=3,
-            words=f"from a trial's last epoch ({epochs} each) to the next one's first step: ours over stock Ray Tune",
+            words=f"from a trial's last epoch to the next one's first step, {epochs} epochs each: ours over stock Ray",
             unit="s",
             bound=0.25,
             at_least=False,
