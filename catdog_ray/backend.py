@@ -59,7 +59,7 @@ def feed(batches: Iterable[Any], *, image_shape: tuple[int, ...]) -> Any:
     On TensorFlow a `tf.data.Dataset` without autotuning. The one that Keras makes of a generator is autotuned, and the
     end of its iterator waits for a thread that wakes after 10 ms, 20 ms, 40 ms, ... up to a minute, and only then sees
     that all is over: an evaluation took up to twice its time, and a re-used worker idled for up to the length of its
-    last trial (found with TensorFlow 2.21; `scripts/benchmark.py --only turnaround-long`).
+    last trial (TensorFlow 2.21, no issue of which is known; `scripts/benchmark.py --only turnaround-long`).
     """
     import keras
 

@@ -88,9 +88,6 @@ class _RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / EVALUATION_BATCH)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return (self[index] for index in range(len(self)))
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
         return augment.rescale(self._pixels[part]), self._labels[part]

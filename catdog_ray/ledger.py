@@ -124,7 +124,19 @@ class StudyDirectory:
         self.retrain = RowFile(path / "retrain.jsonl", RetrainRow)
         self.retrain_failures = RowFile(path / "retrain-failures.jsonl", RetrainFailure)
         self.predictions = RowFile(path / "predictions.jsonl", PredictionRow)
+        self._row_files: tuple[RowFile[Any], ...] = (
+            self.trials,
+            self.epochs,
+            self.retrain_epochs,
+            self.retrain,
+            self.retrain_failures,
+            self.predictions,
+        )
         self._lock: typing.IO[str] | None = None
+
+    def is_there(self) -> bool:
+        """Whether the folder holds anything of a study, be it damaged."""
+        return any(path.exists() for path in (self.path / "study.json", *(file.path for file in self._row_files)))
 
     def __enter__(self) -> Self:
         try:
@@ -138,9 +150,8 @@ class StudyDirectory:
             self._lock.close()
             self._lock = None
             raise RecordError(f"{self.path}: another process is working on this study; wait or use --name") from None
-        for file in (self.trials, self.epochs, self.retrain_epochs, self.retrain, self.retrain_failures):
+        for file in self._row_files:
             file.repair()
-        self.predictions.repair()
         return self
 
     def __exit__(self, *_: object) -> None:

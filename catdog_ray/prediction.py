@@ -55,7 +55,8 @@ def classify(
 
 def warm_up(network: keras.Model, *, image_size: int) -> None:
     """Let the network compile, so that a measured speed is of its work."""
-    network.predict(np.zeros((2, image_size, image_size, 3), np.float32), verbose=0)
+    pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
+    evaluation.predict(network, Images(pixels, np.zeros(2, np.int32), ("", ""), ()))
 
 
 Decoded = tuple[Picture, "np.ndarray | str"]

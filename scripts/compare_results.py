@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catdog_ray import command
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import ConfigError
 
 
@@ -49,10 +50,6 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-_FILES = ("study.json", "epochs.jsonl", "trials.jsonl", "retrain-epochs.jsonl", "retrain.jsonl", "predictions.jsonl")
-"""What a folder of a study holds, a damaged one too."""
-
-
 def _folders(patterns: Sequence[str]) -> list[Path]:
     """What the patterns name, without plain files and earlier comparisons: `results/*` also names README.md."""
     found: list[Path] = []
@@ -65,7 +62,7 @@ def _folders(patterns: Sequence[str]) -> list[Path]:
         folder for folder in found if (folder / "study.json").exists() or not (folder / "comparison.json").exists()
     ]
     # `results/*` also names benchmarks/ and recipes/, which hold no row of a study.
-    studies = [folder for folder in studies if any((folder / name).exists() for name in _FILES)] or studies
+    studies = [folder for folder in studies if StudyDirectory(folder).is_there()] or studies
     if not studies:
         raise ConfigError(f"{' '.join(patterns)}: names no folder of a study")
     return studies

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from small import POINT, images, quick_config
@@ -74,6 +76,23 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others():
         on_epoch=lambda row, _: other.append(row),
     )
     assert abs(other[0].train_loss - first[0].train_loss) > 1e-4
+
+
+def test_whatever_keras_is_fed_is_not_autotuned(monkeypatch: pytest.MonkeyPatch):
+    """See `backend.feed`: the worker of a trial that ended would idle."""
+    fed: list[tuple[str, Any]] = []
+    for method in ("fit", "evaluate", "predict"):
+        original = getattr(keras.Model, method)
+
+        def noting(self: keras.Model, x: Any, *rest: Any, _of=original, _name=method, **options: Any) -> Any:
+            fed.append((_name, x))
+            return _of(self, x, *rest, **options)
+
+        monkeypatch.setattr(keras.Model, method, noting)
+    network = train.fit(POINT, images(), images(24, seed=1), settings=SETTINGS, epochs=1, seed=5)
+    evaluation.evaluate(network, images(24, seed=1), flip=True)
+    assert [name for name, _ in fed] == ["fit", "evaluate", "predict", "predict"]
+    assert [data.options().autotune.enabled for _, data in fed] == [False] * 4
 
 
 def test_a_resumed_run_gives_the_rows_of_an_uninterrupted_one(tmp_path: Path):
