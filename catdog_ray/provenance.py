@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -21,11 +23,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+def keras_backend() -> str:
+    """What Keras computes with here, found as Keras finds it; importing nothing."""
+    file = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()) / "keras.json"
+    try:
+        configured = json.loads(file.read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        configured = None
+    return os.environ.get("KERAS_BACKEND") or configured or "tensorflow"
+
+
 def commit() -> str | None:
-    """The commit of this checkout, with `+changes` where files differ from it; None outside a checkout."""
+    """The commit of this checkout, with `+changes` where files differ from it.
+
+    In what `git archive` made, the commit that it was made of; else None.
+    """
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
-        return None
+        archived = (Path(__file__).parent / "archived_commit.txt").read_text(encoding="utf-8").strip()
+        return None if archived.startswith("$") else archived
 
     def git(*arguments: str) -> str:
         result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from typing import Any
 from catdog_ray import builder, cluster, data, inspection, origins, preflight, retraining, search, stock, trial
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
-from catdog_ray.provenance import commit, versions
+from catdog_ray.provenance import commit, keras_backend, versions
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
 from catdog_ray.settings import STOCK, Config, ConfigError
 
@@ -106,6 +106,7 @@ def _described(
         "sessions": earlier.get("sessions", 0) + 1,
         "commit": commit(),
         "versions": versions(),
+        "backend": keras_backend(),
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
         # A later retraining does not change what the study was begun with.

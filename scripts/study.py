@@ -43,7 +43,7 @@ SCALES = {
     scale.pixels: scale
     for scale in (
         Scale("configs/study-cpu.yaml", "cpu48", 48, range(3)),
-        Scale("configs/gpu.yaml", "gpu150", 150, range(5)),
+        Scale("configs/study-gpu.yaml", "gpu150", 150, range(5)),
     )
 }
 ON_CPU = SCALES[48]

@@ -1,10 +1,11 @@
-"""One trial's training in a process of its own: `python -m benchmarks.one_trial THREADS SIZE IMAGES FOLDER N`.
+"""One trial's training in a process of its own: `python -m benchmarks.one_trial THREADS SIZE IMAGES EPOCHS FOLDER N`.
 
-Waits until all N of its kind have warmed up, trains two epochs and prints its images per second.
+Waits until all N of its kind have warmed up, trains so many epochs and prints the images per second of each.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -16,8 +17,8 @@ from benchmarks.inputs import BASELINE, drawn_images
 _PATIENCE_S = 300.0
 
 
-def main(threads: int, size: int, images: int, folder: Path, copies: int) -> None:
-    """Train, print the rate."""
+def main(threads: int, size: int, images: int, epochs: int, folder: Path, copies: int) -> None:
+    """Train, print the rates."""
     from catdog_ray import backend
 
     backend.prepare(threads=threads)
@@ -26,19 +27,17 @@ def main(threads: int, size: int, images: int, folder: Path, copies: int) -> Non
 
     settings = config.load("cpu.yaml" if size < 150 else "gpu.yaml")
     data, few = drawn_images(images, size=size), drawn_images(20, size=size)
-    started = finished = 0.0
+    ends: list[float] = []
 
     def on_epoch(row: Any, network: Any) -> None:
-        nonlocal started, finished
         if row.epoch == 1:
             _wait_for_all(folder, copies)
-            started = time.perf_counter()
-        finished = time.perf_counter()
+        ends.append(time.perf_counter())
 
     options = train.FitSettings(settings.model, settings.augment, settings.train)
     point = HyperParameters.of(BASELINE)
-    train.fit(point, data, few, settings=options, epochs=3, seed=0, on_epoch=on_epoch)
-    print(2 * images / (finished - started))
+    train.fit(point, data, few, settings=options, epochs=1 + epochs, seed=0, on_epoch=on_epoch)
+    print(*(images / (end - begin) for begin, end in itertools.pairwise(ends)))
 
 
 def _wait_for_all(folder: Path, copies: int) -> None:
@@ -51,5 +50,5 @@ def _wait_for_all(folder: Path, copies: int) -> None:
 
 
 if __name__ == "__main__":
-    threads, size, images, folder, copies = sys.argv[1:]
-    main(int(threads), int(size), int(images), folder=Path(folder), copies=int(copies))
+    threads, size, images, epochs, folder, copies = sys.argv[1:]
+    main(int(threads), int(size), int(images), int(epochs), folder=Path(folder), copies=int(copies))
