@@ -60,16 +60,21 @@ def averaged(network: keras.Model) -> Iterator[None]:
     if not keeps_average(network):
         yield
         return
-    optimizer = _inner_optimizer(network)
     variables = network.trainable_variables
-    kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    for variable, average in zip(variables, optimizer._model_variables_moving_average, strict=True):
-        variable.assign(average)
+    kept = [_copied(variable) for variable in variables]
+    averages = _inner_optimizer(network)._model_variables_moving_average
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(_copied(average))
     try:
         yield
     finally:
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)
+
+
+def _copied(variable: Any) -> np.ndarray:
+    """On JAX two variables must not share memory: a step is given that of its variables, to write over."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def rescaled_batches(images: Images, *, mirrored: bool = False) -> Any:

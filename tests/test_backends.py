@@ -45,7 +45,16 @@ train.fit(point, data, images(48, seed=1), settings=settings, epochs=6, seed=0,
 augmented = []
 train.fit(POINT, data, images(24, seed=1), settings=train.FitSettings(config.model, config.augment, config.train),
     epochs=2, seed=0, on_epoch=lambda row, _: augmented.append(row.train_loss))
-print(json.dumps({"backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
+import dataclasses
+averaged, again = [], []
+recipe = dataclasses.replace(config.train, ema_momentum=0.9, test_time_flip=True, learning_rate_schedule="cosine")
+def at_end(row, network):
+    averaged.append([row.train_loss, row.selection_loss])
+    again.append(evaluation.evaluate(network, images(48, seed=1), flip=True)[0])
+    evaluation.evaluate(network, data)
+train.fit(point, data, images(48, seed=1), settings=train.FitSettings(config.model, config.augment, recipe),
+    epochs=3, seed=0, on_epoch=at_end)
+print(json.dumps({"averaged": averaged, "again": again, "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
     "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
 """
 
@@ -71,4 +80,6 @@ def test_a_short_training_on_each_backend(backend: str, tmp_path: Path):
     for resumed, whole in zip(found["resumed"], found["rows"][4:6], strict=True):
         assert resumed == pytest.approx(whole, abs=1e-4)
     assert len(found["augmented"]) == 2
+    assert [row[1] for row in found["averaged"]] == pytest.approx(found["again"], abs=1e-6)
+    assert found["averaged"][2][0] < found["averaged"][0][0]
     assert [sum(row) for row in found["probabilities"]] == pytest.approx([1.0] * 9, abs=1e-5)
