@@ -54,8 +54,8 @@ def at_end(row, network):
     evaluation.evaluate(network, data)
 train.fit(point, data, images(48, seed=1), settings=train.FitSettings(config.model, config.augment, recipe),
     epochs=3, seed=0, on_epoch=at_end)
-print(json.dumps({"averaged": averaged, "again": again, "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
-    "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
+print(json.dumps({"averaged": averaged, "again": again,
+    "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows, "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
 """
 
 
