@@ -14,7 +14,7 @@ import numpy as np
 
 from catdog_ray.data import Images
 from catdog_ray.settings import AugmentSettings
-from catdog_ray.warp import PIXEL_SCALE, matrices, warp
+from catdog_ray.warp import PIXEL_SCALE, Warper, matrices, rescale
 
 try:
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
@@ -41,20 +41,19 @@ def training_batches(
     """Endless shuffled batches, epoch after epoch from `first_epoch` (counted from 0).
 
     Yields x (batch, height, width, 3) float32 in [0, 1] and y (batch,) int32; an epoch's last batch may be smaller.
-    x is what `warp` returns with the fused kernel, else a NumPy array.
+    x is what `Warper` returns with the fused kernel, else a NumPy array.
     Order and transforms of epoch e depend on (seed, e) alone. `settings` None: only rescaled.
     """
     generator = None if settings is None else image_data_generator(settings)
+    fused = settings is not None and settings.kernel == "fused"
+    warper = Warper(images.pixels, batch_size=min(batch_size, len(images.labels))) if fused else None
     epoch = first_epoch
     while True:
         order = np.random.default_rng([seed, epoch]).permutation(len(images.labels))
         batch = _rescaled(images)
         if settings is not None:
             transforms = draw_transforms(generator, images, seed=seed, epoch=epoch)
-            if settings.kernel == "fused":
-                batch = _fused(images, transforms, batch_size=min(batch_size, len(order)))
-            else:
-                batch = _one_by_one(generator, images, transforms)
+            batch = _fused(warper, images, transforms) if warper else _one_by_one(generator, images, transforms)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             yield batch(chosen), images.labels[chosen]
@@ -73,10 +72,10 @@ def _one_by_one(generator: Any, images: Images, transforms: list[dict[str, Any]]
     return lambda chosen: apply(generator, images.pixels[chosen], [transforms[index] for index in chosen])
 
 
-def _fused(images: Images, transforms: list[dict[str, Any]], *, batch_size: int) -> Batch:
+def _fused(warper: Warper, images: Images, transforms: list[dict[str, Any]]) -> Batch:
     height, width = images.pixels.shape[1:3]
     sources = matrices(transforms, height=height, width=width)
-    return lambda chosen: warp(images.pixels[chosen], sources[chosen], batch_size=batch_size)
+    return lambda chosen: warper(chosen, sources[chosen])
 
 
 def draw_transforms(generator: Any, images: Images, *, seed: int, epoch: int) -> list[dict[str, Any]]:
@@ -98,8 +97,3 @@ def apply(generator: Any, pixels: np.ndarray, transforms: list[dict[str, Any]]) 
     for index, (image, transform) in enumerate(zip(pixels, transforms, strict=True)):
         batch[index] = generator.standardize(generator.apply_transform(image.astype(np.float32), transform))
     return batch
-
-
-def rescale(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels to float32 in [0, 1]: all that validation and test images get."""
-    return pixels.astype(np.float32) * np.float32(PIXEL_SCALE)

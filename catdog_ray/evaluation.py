@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from catdog_ray import augment, backend
+from catdog_ray import backend, warp
 from catdog_ray.data import Images
 
 EVALUATION_BATCH = 250
@@ -93,6 +93,6 @@ class _RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / EVALUATION_BATCH)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
         part = slice(index * EVALUATION_BATCH, (index + 1) * EVALUATION_BATCH)
-        return augment.rescale(self._pixels[part]), self._labels[part]
+        return warp.rescale_on_device(self._pixels[part]), self._labels[part]

@@ -15,6 +15,8 @@ from keras import ops
 
 PIXEL_SCALE = 1 / 255
 
+_MOST_ON_DEVICE_BYTES = 2**29
+
 GEOMETRY = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
 """What of `ImageDataGenerator.get_random_transform` a matrix can say. All else must be None."""
 
@@ -45,38 +47,76 @@ def matrices(transforms: Sequence[Mapping[str, Any]], *, height: int, width: int
     return found
 
 
-def warp(pixels: np.ndarray, sources: np.ndarray, *, batch_size: int) -> Any:
-    """Warp uint8 images (n, height, width, channels) by `matrices` (n, 2, 3) into float32 in [0, 1] of that shape.
+class Warper:
+    """uint8 images (n, height, width, channels), from which batches are warped.
 
-    Batches smaller than `batch_size` are filled up for the computation, so that one compiled function serves all.
-    The result lies on the device that computed it; with TensorFlow it is a NumPy array, because its `fit` copies
-    what a Python generator yields to the host anyway.
+    On JAX and PyTorch the images lie on the device that computes, unless they are large; a batch then costs no more
+    traffic than its indices. TensorFlow's `fit` copies what a Python generator yields to the host anyway.
     """
-    count = len(pixels)
-    missing = max(0, batch_size - count)
-    if missing:
-        pixels = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
-        sources = np.concatenate([sources, np.zeros((missing, 2, 3), np.float32)])
-    found = _compiled()(ops.convert_to_tensor(pixels), ops.convert_to_tensor(sources))
+
+    def __init__(self, pixels: np.ndarray, *, batch_size: int) -> None:
+        self._pixels, self._batch_size = pixels, batch_size
+        stays = keras.backend.backend() != "tensorflow" and pixels.nbytes <= _MOST_ON_DEVICE_BYTES
+        self._on_device = ops.convert_to_tensor(pixels) if stays else None
+
+    def __call__(self, chosen: np.ndarray, sources: np.ndarray) -> Any:
+        """The images at the indices `chosen` (m,) by their `matrices` (m, 2, 3): (m, height, width, channels) float32.
+
+        In [0, 1]. A batch smaller than `batch_size` is filled up for the computation, so that one compiled function
+        serves all. The result lies on the device; with TensorFlow it is a NumPy array.
+        """
+        count = len(chosen)
+        missing = max(0, self._batch_size - count)
+        if missing:
+            chosen = np.concatenate([chosen, np.zeros(missing, chosen.dtype)])
+            sources = np.concatenate([sources, np.zeros((missing, 2, 3), np.float32)])
+        moves = ops.convert_to_tensor(sources)
+        if self._on_device is None:
+            found = _compiled(_resample)(ops.convert_to_tensor(self._pixels[chosen]), moves)
+        else:
+            indices = ops.convert_to_tensor(chosen.astype(np.int32))
+            found = _compiled(_take_and_resample)(self._on_device, indices, moves)
+        if keras.backend.backend() == "tensorflow":
+            found = ops.convert_to_numpy(found)
+        # A slice of a whole tensor on a device is a copy.
+        return found[:count] if missing else found
+
+
+def rescale(pixels: np.ndarray) -> np.ndarray:
+    """uint8 pixels to float32 in [0, 1]: all that validation and test images get."""
+    return pixels.astype(np.float32) * np.float32(PIXEL_SCALE)
+
+
+def rescale_on_device(pixels: np.ndarray) -> Any:
+    """As `rescale`; on JAX and PyTorch by the device, which is sent a quarter of the bytes so."""
     if keras.backend.backend() == "tensorflow":
-        found = ops.convert_to_numpy(found)
-    return found[:count]
+        return rescale(pixels)
+    # A mirrored batch is a view that runs backwards.
+    return _compiled(_rescale)(ops.convert_to_tensor(np.ascontiguousarray(pixels)))
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Callable[[Any, Any], Any]:
-    """`_resample`, fused into one loop by XLA where Keras runs on TensorFlow or JAX; kept while the process lives."""
+@lru_cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Fused into one loop by XLA where Keras runs on TensorFlow or JAX; kept while the process lives."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        compiled: Callable[[Any, Any], Any] = tf.function(_resample, jit_compile=True)
+        compiled: Callable[..., Any] = tf.function(function, jit_compile=True)
         return compiled
     if backend == "jax":
         import jax
 
-        return jax.jit(_resample)
-    return _resample
+        return jax.jit(function)
+    return function
+
+
+def _rescale(pixels: Any) -> Any:
+    return ops.cast(pixels, "float32") * PIXEL_SCALE
+
+
+def _take_and_resample(pixels: Any, chosen: Any, sources: Any) -> Any:
+    return _resample(ops.take(pixels, chosen, axis=0), sources)
 
 
 def _resample(pixels: Any, sources: Any) -> Any:

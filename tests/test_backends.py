@@ -25,7 +25,8 @@ config = quick_config()
 data = images(96)
 generator = augment.image_data_generator(config.augment)
 transforms = augment.draw_transforms(generator, data, seed=0, epoch=0)[:9]
-found = warp.warp(data.pixels[:9], warp.matrices(transforms, height=16, width=16), batch_size=16)
+warper = warp.Warper(data.pixels[:9], batch_size=16)
+found = warper(np.arange(9), warp.matrices(transforms, height=16, width=16))
 pixels = keras.ops.convert_to_numpy(found)
 expected = augment.apply(generator, data.pixels[:9], transforms)
 rows = []
@@ -55,7 +56,8 @@ def at_end(row, network):
 train.fit(point, data, images(48, seed=1), settings=train.FitSettings(config.model, config.augment, recipe),
     epochs=3, seed=0, on_epoch=at_end)
 print(json.dumps({"averaged": averaged, "again": again,
-    "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows, "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
+    "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
+    "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
 """
 
 

@@ -29,7 +29,9 @@ def pictures(count: int, height: int, width: int, seed: int) -> np.ndarray:
 
 def fused(pixels: np.ndarray, transforms: list[dict], *, batch_size: int | None = None) -> np.ndarray:
     sources = warp.matrices(transforms, height=pixels.shape[1], width=pixels.shape[2])
-    found = keras.ops.convert_to_numpy(warp.warp(pixels, sources, batch_size=batch_size or len(pixels)))
+    found = keras.ops.convert_to_numpy(
+        warp.Warper(pixels, batch_size=batch_size or len(pixels))(np.arange(len(pixels)), sources)
+    )
     assert found.dtype == np.float32
     return found
 

@@ -46,7 +46,7 @@ def training(size: int, *, quick: bool) -> Measurement:
     _prepare()
     import keras
 
-    from catdog_ray import augment, config, model, train
+    from catdog_ray import config, model, train, warp
     from catdog_ray.space import HyperParameters
 
     settings = config.load("cpu.yaml")
@@ -56,7 +56,7 @@ def training(size: int, *, quick: bool) -> Measurement:
     data, few = drawn_images(count, size=size), drawn_images(20, size=size)
     point = HyperParameters.of(BASELINE)
     options = train.FitSettings(settings.model, settings.augment, settings.train)
-    floats = augment.rescale(data.pixels)
+    floats = warp.rescale(data.pixels)
 
     def augmented() -> float:
         rows: list[Any] = []
@@ -75,7 +75,7 @@ def training(size: int, *, quick: bool) -> Measurement:
             epochs=3,
             shuffle=True,
             verbose=0,
-            validation_data=(augment.rescale(few.pixels), few.labels),
+            validation_data=(warp.rescale(few.pixels), few.labels),
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=clock.begin, on_epoch_end=clock.end)],
         )
         return statistics.median(clock.seconds[1:])
