@@ -43,7 +43,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A finished study whose rows agree with each other and with its facts. `trials` are ordered by number."""
+    """A study whose search is finished and whose rows agree with each other and its facts. `trials` go by number."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -184,11 +184,17 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     for text in words:
         if not text.isprintable():
             raise RecordError(f"{path}: holds a name that cannot be printed, {text!r}")
-    if facts["state"] != "finished":
+    if facts["state"] != "finished" and not retraining_was_interrupted(folder, facts):
         raise RecordError(f"{folder}: is half-written (state {facts['state']!r}); go on with it by --resume")
     rule = OBJECTIVE.format(window=facts["config"]["search"]["scoring_window"])
     if facts["objective"] != rule:
         raise RecordError(f"{path}: objective must be the one rule ({rule!r}), got {facts['objective']!r}")
+
+
+def retraining_was_interrupted(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the search is whole and the retraining is not, which begins after it: what its rows say is whole too."""
+    epochs = folder / "retrain-epochs.jsonl"
+    return facts["state"] == "interrupted" and epochs.exists() and epochs.stat().st_size > 0
 
 
 def _check_nodes(folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:

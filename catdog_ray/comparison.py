@@ -260,6 +260,11 @@ def _warnings(
         silent = [study.name for study in item.studies if best_objective(study) is None]
         if silent:
             texts.append(f"{item.name}: no trial has a score in {', '.join(silent)}; left out of all estimates")
+        cut = [study.name for study in item.studies if audit.retraining_was_interrupted(study.folder, study.facts)]
+        if cut:
+            texts.append(
+                f"{item.name}: the retraining of {', '.join(cut)} was interrupted; n says how many runs there are"
+            )
         lost = {
             (study.name, row.configuration, row.seed) for study in item.studies for row in study.retrain_failures
         } - {(study.name, row.configuration, row.seed) for study in item.studies for row in study.retrain}
