@@ -26,12 +26,13 @@ from catdog_ray.settings import RunFailed
 
 @dataclass(frozen=True)
 class Scale:
-    """The study at one image size: where its settings stand, what its folders are called, how many seeds."""
+    """The study at one image size: its settings, what its folders are called, how many seeds, where they go."""
 
     config: str
     prefix: str
     pixels: int
     seeds: range
+    folder: str
 
     @property
     def retrained(self) -> str:
@@ -42,8 +43,8 @@ class Scale:
 SCALES = {
     scale.pixels: scale
     for scale in (
-        Scale("configs/study-cpu.yaml", "cpu48", 48, range(3)),
-        Scale("configs/study-gpu.yaml", "gpu150", 150, range(5)),
+        Scale("configs/study-cpu.yaml", "cpu48", 48, range(3), "results"),
+        Scale("configs/study-gpu.yaml", "gpu150", 150, range(5), "results/pixels150"),
     )
 }
 ON_CPU = SCALES[48]
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = command.Parser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--data", metavar="PATH", help="the archive of photographs")
-    add("--output", type=Path, metavar="DIR", help="where studies are written (default: results, or results/recipes)")
+    add("--output", type=Path, metavar="DIR", help="where studies are written (default: by part and size, in results)")
     add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
-    output = flags.output or Path("results/recipes" if flags.part == "recipes" else "results")
+    output = flags.output or Path("results/recipes" if flags.part == "recipes" else scale.folder)
     cores = available // flags.at_once if flags.at_once > 1 else None
     chosen = recipes(scale, cores=cores) if flags.part == "recipes" else runs(scale)
     carry_out(_begun(chosen, data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once)

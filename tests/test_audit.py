@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit
+from catdog_ray import audit, comparison
 from catdog_ray.ledger import RecordError
 
 Row = dict[str, Any]
@@ -138,8 +138,20 @@ def test_a_torn_or_missing_end_is_half_written(file: str, folder: Path) -> None:
         audit.read(folder)
 
 
+def test_a_study_whose_retraining_alone_was_interrupted_counts_with_the_runs_it_has(folder: Path) -> None:
+    whole = audit.read(folder)
+    assert whole.retrain
+    change_facts(folder, lambda facts: facts.update(state="interrupted"))
+    assert audit.read(folder).retrain == whole.retrain
+    assert any("the retraining of" in text for text in comparison.compare([audit.read(folder)]).warnings)
+    assert not any("the retraining of" in text for text in comparison.compare([whole]).warnings)
+
+
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
 def test_an_unfinished_study_is_half_written(state: str, folder: Path) -> None:
+    for file in folder.glob("*retrain*"):
+        file.unlink()
+    (folder / "predictions.jsonl").unlink()
     change_facts(folder, lambda facts: facts.update(state=state))
     with pytest.raises(RecordError, match=rf"is half-written \(state '{state}'\); go on with it by --resume"):
         audit.read(folder)

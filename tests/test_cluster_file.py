@@ -66,7 +66,7 @@ def test_workers_are_spot_gpus_within_the_limit(cluster: dict[str, Any]) -> None
 def test_a_worker_has_room_for_the_trials_of_gpu_yaml(cluster: dict[str, Any]) -> None:
     wanted = config.load(ROOT / "configs/gpu.yaml").cluster
     room = cluster["available_node_types"]["gpu_worker"]["resources"]
-    assert capacity.share(wanted, [room], runs=64) == capacity.Share(cpus=2, gpus=0.5, at_once=2)
+    assert capacity.share(wanted, [room], runs=64) == capacity.Share(cpus=2, gpus=0.125, at_once=2)
 
 
 def test_one_ray_version_everywhere(cluster: dict[str, Any]) -> None:

@@ -34,11 +34,14 @@ def test_every_figure_stands_in_the_comparison(page: str, comparison: str, text:
 
 
 @pytest.mark.slow
-def test_the_rows_give_the_comparison(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("comparison", "studies"), [("comparison48", "results/cpu48-*"), ("comparison150", "results/pixels150/*")]
+)
+def test_the_rows_give_the_comparison(comparison: str, studies: str, tmp_path: Path) -> None:
     """The tables to the letter; figures and page too, with the same releases of the libraries that draw them."""
-    folder = ROOT / "results" / "comparison48"
+    folder = ROOT / "results" / comparison
     done = subprocess.run(
-        [sys.executable, "scripts/compare_results.py", "results/cpu48-*", "--output", str(tmp_path / "out")],
+        [sys.executable, "scripts/compare_results.py", studies, "--output", str(tmp_path / "out")],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -53,7 +56,7 @@ def test_the_rows_give_the_comparison(tmp_path: Path) -> None:
 def test_a_glob_over_the_results_names_studies_alone() -> None:
     names = {folder.name for folder in compare_results._folders([str(ROOT / "results" / "*")])}
     assert "cpu48-tpe-seed0" in names
-    assert not {"benchmarks", "comparison48", "recipes"} & names
+    assert not {"benchmarks", "comparison48", "comparison150", "recipes", "pixels150"} & names
 
 
 def test_a_folder_of_other_rows_is_no_study_and_a_damaged_study_is_one(tmp_path: Path) -> None:
