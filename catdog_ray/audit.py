@@ -192,7 +192,10 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def retraining_was_interrupted(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the search is whole and the retraining is not, which begins after it: what its rows say is whole too."""
+    """Whether the study was left while it retrained, which begins after the search: runs with a row are whole.
+
+    A search that was gone on with after a retraining lacks trials, or ends of trials, and is refused for that.
+    """
     epochs = folder / "retrain-epochs.jsonl"
     return facts["state"] == "interrupted" and epochs.exists() and epochs.stat().st_size > 0
 

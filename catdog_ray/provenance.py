@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 def keras_backend() -> str:
     """What Keras computes with here, found as Keras finds it; importing nothing."""
-    file = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()) / "keras.json"
+    file = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "keras.json"  # noqa: PTH111 - no error
     try:
         configured = json.loads(file.read_text(encoding="utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):
@@ -36,7 +36,7 @@ def keras_backend() -> str:
 def commit() -> str | None:
     """The commit of this checkout, with `+changes` where files differ from it.
 
-    In what `git archive` made, the commit that it was made of; else None.
+    In what `git archive` made, the commit that it was made of, whatever was changed since; else None.
     """
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

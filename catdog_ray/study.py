@@ -91,6 +91,12 @@ def _described(
     earlier = study.read_study() if (study.path / "study.json").exists() else {}
     if earlier and earlier["data"]["fingerprint"] != splits.fingerprint:
         raise RecordError(f"{study.path}: was begun with other data ({earlier['data']['name']}); start another study")
+    backend = keras_backend()
+    if earlier.get("backend", backend) != backend:
+        raise RecordError(
+            f"{study.path}: was begun with Keras on {earlier['backend']}, this is {backend}; "
+            f"set KERAS_BACKEND={earlier['backend']}, or start another study"
+        )
     retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
     facts: dict[str, Any] = {
@@ -106,7 +112,7 @@ def _described(
         "sessions": earlier.get("sessions", 0) + 1,
         "commit": commit(),
         "versions": versions(),
-        "backend": keras_backend(),
+        "backend": backend,
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
         # A later retraining does not change what the study was begun with.

@@ -50,13 +50,13 @@ def matrices(transforms: Sequence[Mapping[str, Any]], *, height: int, width: int
 class Warper:
     """uint8 images (n, height, width, channels), from which batches are warped.
 
-    On JAX and PyTorch the images lie on the device that computes, unless they are large; a batch then costs no more
-    traffic than its indices. TensorFlow's `fit` copies what a Python generator yields to the host anyway.
+    On JAX and PyTorch with a GPU the images lie there, unless they are large; a batch then costs no more traffic than
+    its indices. TensorFlow's `fit` copies what a Python generator yields to the host anyway.
     """
 
     def __init__(self, pixels: np.ndarray, *, batch_size: int) -> None:
         self._pixels, self._batch_size = pixels, batch_size
-        stays = keras.backend.backend() != "tensorflow" and pixels.nbytes <= _MOST_ON_DEVICE_BYTES
+        stays = _computes_on_a_gpu() and pixels.nbytes <= _MOST_ON_DEVICE_BYTES
         self._on_device = ops.convert_to_tensor(pixels) if stays else None
 
     def __call__(self, chosen: np.ndarray, sources: np.ndarray) -> Any:
@@ -80,6 +80,11 @@ class Warper:
             found = ops.convert_to_numpy(found)
         # A slice of a whole tensor on a device is a copy.
         return found[:count] if missing else found
+
+
+def _computes_on_a_gpu() -> bool:
+    """On JAX or PyTorch; elsewhere images would be copied out of memory that all workers share, for nothing."""
+    return keras.backend.backend() != "tensorflow" and "cpu" not in str(ops.zeros(1).device).lower()
 
 
 def rescale(pixels: np.ndarray) -> np.ndarray:

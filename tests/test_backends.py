@@ -29,6 +29,10 @@ warper = warp.Warper(data.pixels[:9], batch_size=16)
 found = warper(np.arange(9), warp.matrices(transforms, height=16, width=16))
 pixels = keras.ops.convert_to_numpy(found)
 expected = augment.apply(generator, data.pixels[:9], transforms)
+warp._computes_on_a_gpu = lambda: True
+resident = keras.ops.convert_to_numpy(warp.Warper(data.pixels, batch_size=16)(
+    np.arange(9), warp.matrices(transforms, height=16, width=16)))
+assert abs(resident - pixels).max() < 1e-6
 rows = []
 settings = train.FitSettings(config.model, None, config.train)
 point = POINT.of({**POINT, "dropout_rate": 0.1, "learning_rate": 3e-3})

@@ -34,3 +34,15 @@ def test_other_data_is_refused(tmp_path: Path):
     with pytest.raises(RecordError, match=r"was begun with other data"):
         study.run(tmp_path / "study", other)
     assert (tmp_path / "study" / "study.json").read_bytes() == before
+
+
+def test_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1"})
+    with pytest.raises(cluster.ClusterError):
+        study.run(tmp_path / "study", config)
+    before = (tmp_path / "study" / "study.json").read_bytes()
+    assert StudyDirectory(tmp_path / "study").read_study()["backend"] == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(RecordError, match=r"begun with Keras on tensorflow, this is jax; set KERAS_BACKEND=tensorflow"):
+        study.run(tmp_path / "study", config)
+    assert (tmp_path / "study" / "study.json").read_bytes() == before
