@@ -39,15 +39,15 @@ def commit() -> str | None:
     In what `git archive` made, the commit that it was made of, whatever was changed since; else None.
     """
     root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        archived = (Path(__file__).parent / "archived_commit.txt").read_text(encoding="utf-8").strip()
-        return None if archived.startswith("$") else archived
 
     def git(*arguments: str) -> str:
         result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         return result.stdout.strip()
 
     try:
+        if not (root / ".git").exists():
+            archived = (Path(__file__).parent / "archived_commit.txt").read_text(encoding="utf-8").strip()
+            return None if archived.startswith("$") else archived
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "catdog_ray", "configs", "scripts")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
