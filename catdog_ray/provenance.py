@@ -9,7 +9,10 @@ import platform
 import subprocess
 from pathlib import Path
 
-_VERSIONS = ("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy")
+_VERSIONS = (
+    *("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy"),
+    "pillow",  # whose decoder decides on the last grey level, and so on the data's fingerprint
+)
 
 
 def versions() -> dict[str, str]:
