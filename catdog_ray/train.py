@@ -23,8 +23,6 @@ from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
 
-_DIVERGENCE_CHECK_STEPS = 16
-
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -142,6 +140,10 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
     Scores `selection` itself where it is given, with `flip`; otherwise Keras has validated.
     """
 
+    async_safe = True
+    """Keras then reads the loss of a step in a thread, where its backend allows that (JAX and PyTorch). Else it waits
+    for the device after every step, because a callback has `on_train_batch_end`, whatever that does with the loss."""
+
     def __init__(self, seed: int, on_epoch: OnEpoch | None, selection: Images | None, *, flip: bool) -> None:
         super().__init__()
         self._seed, self._on_epoch = seed, on_epoch
@@ -164,8 +166,8 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
             keras.utils.set_random_seed(int(np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)[0]))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Reading a loss waits for the device, so not after every step. The running mean keeps a NaN.
-        if batch % _DIVERGENCE_CHECK_STEPS == 0 and logs:
+        # Raised in a thread, it comes out of a later step, or of the epoch's end.
+        if logs:
             self._require_finite(float(logs["loss"]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

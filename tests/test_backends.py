@@ -33,6 +33,13 @@ warp._computes_on_a_gpu = lambda: True
 resident = keras.ops.convert_to_numpy(warp.Warper(data.pixels, batch_size=16)(
     np.arange(9), warp.matrices(transforms, height=16, width=16)))
 assert abs(resident - pixels).max() < 1e-6
+import threading
+reading = set()
+require_finite = train._Reporter._require_finite
+def noted(reporter, loss):
+    reading.add(threading.current_thread() is threading.main_thread())
+    require_finite(reporter, loss)
+train._Reporter._require_finite = noted
 rows = []
 settings = train.FitSettings(config.model, None, config.train)
 point = POINT.of({**POINT, "dropout_rate": 0.1, "learning_rate": 3e-3})
@@ -50,6 +57,11 @@ train.fit(point, data, images(48, seed=1), settings=settings, epochs=6, seed=0,
 augmented = []
 train.fit(POINT, data, images(24, seed=1), settings=train.FitSettings(config.model, config.augment, config.train),
     epochs=2, seed=0, on_epoch=lambda row, _: augmented.append(row.train_loss))
+diverged = None
+try:
+    train.fit(point.of({**point, "learning_rate": 1e18}), data, images(24, seed=1), settings=settings, epochs=9, seed=0)
+except train.Diverged as error:
+    diverged = [str(error), error.epochs]
 import dataclasses
 averaged, again = [], []
 recipe = dataclasses.replace(config.train, ema_momentum=0.9, test_time_flip=True, learning_rate_schedule="cosine")
@@ -59,7 +71,7 @@ def at_end(row, network):
     evaluation.evaluate(network, data)
 train.fit(point, data, images(48, seed=1), settings=train.FitSettings(config.model, config.augment, recipe),
     epochs=3, seed=0, on_epoch=at_end)
-print(json.dumps({"averaged": averaged, "again": again,
+print(json.dumps({"reading": sorted(reading), "diverged": diverged, "averaged": averaged, "again": again,
     "backend": name, "worst": float(abs(pixels - expected).max() * 255), "rows": rows,
     "resumed": resumed, "augmented": augmented, "probabilities": evaluation.predict(network, images(9)).tolist()}))
 """
@@ -86,6 +98,11 @@ def test_a_short_training_on_each_backend(backend: str, tmp_path: Path):
     for resumed, whole in zip(found["resumed"], found["rows"][4:6], strict=True):
         assert resumed == pytest.approx(whole, abs=1e-4)
     assert len(found["augmented"]) == 2
+    # The main thread reads the loss of an epoch; that of a step is read while the next ones are under way.
+    assert found["reading"] == [False, True]
+    message, epochs = found["diverged"]
+    assert message in (f"the loss became nan in epoch {epochs + 1}", f"the loss became inf in epoch {epochs + 1}")
+    assert epochs < 5
     assert [row[1] for row in found["averaged"]] == pytest.approx(found["again"], abs=1e-6)
     assert found["averaged"][2][0] < found["averaged"][0][0]
     assert [sum(row) for row in found["probabilities"]] == pytest.approx([1.0] * 9, abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -127,14 +128,14 @@ def test_recorded_curves_are_whole_trials():
 
 
 def searched(module: str, seed: int = 0, **values: Any) -> answer.Searched:
-    """One search of two trials, or as `values` say."""
+    """One short search, or as `values` say."""
     defaults: dict[str, Any] = {
         "flags": ["--config", "quickstart.yaml", "--num-samples", "2"],
         "commit": "c0de",
         "date_utc": "2026-11-26T00:00:00+00:00",
         "start_up_s": 5.0,
-        "trial_ends_s": [15.0, 25.0],
-        "objectives": [0.7, 0.6],
+        "total_s": 25.0,
+        "rises": [[10.0, 0.6], [15.0, 0.7]],
         "multiply_adds": 100.0,
         "epochs": 10,
         "suggestion_s": 1.0,
@@ -142,14 +143,17 @@ def searched(module: str, seed: int = 0, **values: Any) -> answer.Searched:
     return answer.Searched(module=module, seed=seed, **(defaults | values))
 
 
-def stock_search(seed: int = 0, objectives: tuple[float, ...] = (0.6, 0.7, 0.65)) -> answer.Searched:
+def stock_search(seed: int = 0, held_s: float = 70.0) -> answer.Searched:
     """The stock tuner's, four times as much work."""
     own = {"start_up_s": 10.0, "multiply_adds": 400.0, "epochs": 40, "suggestion_s": 20.0}
-    return searched("baseline", seed, trial_ends_s=[40.0, 70.0, 130.0], objectives=list(objectives), **own)
+    return searched("baseline", seed, total_s=130.0, rises=[[30.0, 0.6], [held_s, 0.7]], **own)
 
 
-def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
-    ours = searched("tune", trial_ends_s=[25.0, 15.0], objectives=[0.6, 0.7])
+def test_a_target_is_held_from_the_epoch_on_that_reports_it():
+    # Of trials side by side, so not in the order of time.
+    reports = [(4.0, 0.7), (1.0, 0.5), (2.0, 0.6), (3.0, 0.6), (5.0, 0.65)]
+    assert answer.rises(reports) == [[1.0, 0.5], [2.0, 0.6], [4.0, 0.7]]
+    ours = searched("tune")
     stock = stock_search()
     assert (ours.holds_at(stock.best), stock.holds_at(stock.best), ours.holds_at(0.71)) == (15.0, 70.0, float("inf"))
     found = answer.shares([(ours, stock)])
@@ -164,6 +168,7 @@ def test_a_target_is_held_from_the_end_of_the_trial_that_reached_it():
 
 
 TWO = answer.Problem("quickstart.yaml", 2, {})
+NEVER = [[9.0, 0.1]]
 
 
 def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -171,15 +176,15 @@ def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: 
     RowFile(kept, answer.Searched).append(
         searched("tune", 0),
         searched("baseline", 0, flags=["--num-samples", "3"]),  # another problem's
-        searched("tune", 1, objectives=[None, 0.9]),
+        searched("tune", 1, rises=[[25.0, 0.9]]),
     )
     kept.write_bytes(kept.read_bytes() + b'{"module": "bas')  # torn by what stopped it
 
     def search(module: str, flags: Any, folder: Path, *, seed: int) -> answer.Searched:
         ran.append((module, seed))
         if module == "tune":
-            return searched("tune", seed, objectives=[0.1, 0.2])
-        return stock_search(seed, (0.6, 0.7, 0.65) if seed else (0.7, 0.6, 0.65))
+            return searched("tune", seed, rises=NEVER)
+        return stock_search(seed, 70.0 if seed else 40.0)
 
     monkeypatch.setattr(answer, "search", search)
     monkeypatch.setattr(answer, "_is_code_of", {"c0de": True}.get)
@@ -194,6 +199,25 @@ def test_searches_that_were_kept_are_not_run_again(tmp_path: Path, monkeypatch: 
     assert again.details["censored_median_s"] == {"ours": 25.0, "stock_holding_it": 70.0, "stock_whole_search": 130.0}
 
 
+def test_longer_survivors_stand_beside_the_first_configuration_alone(monkeypatch: pytest.MonkeyPatch):
+    longer = []
+
+    def search(module: str, flags: Any, folder: Path, *, seed: int) -> answer.Searched:
+        alone = flags[flags.index("--num-samples") + 1] == "1"
+        longer.append((module, "search.max_epochs=64" in flags))
+        found = searched("tune", seed, rises=NEVER if alone and seed == 2 else [[20.0 if alone else 15.0, 0.7]])
+        return found if module == "tune" else stock_search(seed)
+
+    monkeypatch.setattr(answer, "search", search)
+    found = answer.answer(dataclasses.replace(TWO, survivors_epochs=64), over="held", seeds=3, quick=False)
+    assert set(longer) == {("tune", True), ("baseline", False)}
+    assert found.ratios() == [15 / 70] * 3
+    alone = found.details["first_configuration_alone"]
+    assert alone["held_s"]["values"] == [20.0, 20.0, float("inf")]
+    assert alone["over_whole_stock_search"]["median"] == 20 / 130
+    assert "first_configuration_alone" not in answer.answer(TWO, over="held", seeds=1, quick=False).details
+
+
 @pytest.mark.parametrize("commit", ["0" * 40, f"{provenance.commit()}+changes", None])
 def test_searches_of_other_code_are_not_mixed_in(tmp_path: Path, commit: str | None):
     kept = tmp_path / "kept.jsonl"
@@ -202,14 +226,16 @@ def test_searches_of_other_code_are_not_mixed_in(tmp_path: Path, commit: str | N
         answer.answer(TWO, over="whole", seeds=1, quick=False, kept=kept)
 
 
-@pytest.mark.parametrize("problem", [answer.DRAWN, answer.PHOTOGRAPHED])
-def test_a_problem_is_a_command_that_can_be_typed_and_a_quick_one_is_small(problem: answer.Problem):
-    for one, most in ((problem, 27), (problem.quick(), 3)):
-        parser = command.study_parser("tune", "")
-        overrides = command.study_overrides(parser.parse_args(one.flags()))
-        search = config.load(problem.config, overrides=overrides).search
-        assert (search.num_samples, search.reduction_factor) == (one.configurations, 2)
-        assert search.max_epochs <= most
+@pytest.mark.parametrize(("problem", "longest"), [(answer.DRAWN, 27), (answer.PHOTOGRAPHED, 18), (answer.LONGER, 64)])
+def test_a_problem_is_a_command_that_can_be_typed_and_a_quick_one_is_small(problem: answer.Problem, longest: int):
+    def search(one: answer.Problem, module: str) -> Any:
+        overrides = command.study_overrides(command.study_parser("tune", "").parse_args(one.flags(module)))
+        return config.load(problem.config, overrides=overrides).search
+
+    ours, stock, quick = search(problem, "tune"), search(problem, "baseline"), search(problem.quick(), "tune")
+    assert (ours.num_samples, ours.reduction_factor, ours.max_epochs) == (problem.configurations, 2, longest)
+    assert (stock.num_samples, stock.max_epochs) == (ours.num_samples, min(longest, 27))
+    assert (quick.num_samples, quick.max_epochs <= 4) == (3, True)
 
 
 def test_rows_that_ask_the_same_searches_share_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
