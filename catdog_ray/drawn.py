@@ -6,16 +6,12 @@ under nuisance that both classes share (pose, size, position, coat, light, backg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
+
+from catdog_ray.animals import EDGE, Animal, Colour, Frame, Points, limb, oval, portrait, shaded, sitting, standing
 
 CLASS_NAMES = ("cats", "dogs")
-
-Colour = tuple[int, ...]
-Points = Sequence[Sequence[float]] | np.ndarray
 
 # How hard the pictures are. Calibrated at 32 pixels by scripts/measure_drawn.py: change them together with its figures.
 _STATURE = (0.56, 1.15)  # size of the animal; 1 fills the picture
@@ -27,26 +23,6 @@ _CONTRAST = (0.75, 1.1)
 _NOISE = (3.0, 11.0)  # standard deviation in grey levels, of 255
 
 _SMALLEST_CANVAS = 128  # pixels; pictures are drawn at least this large and at least twice their size, then reduced
-_EDGE = 0.62  # brightness of a part's edge relative to the part
-_COATS = (  # fur and markings
-    ((44, 42, 46), (206, 200, 192)),
-    ((92, 92, 100), (222, 220, 216)),
-    ((150, 148, 150), (240, 238, 236)),
-    ((196, 120, 54), (246, 226, 196)),
-    ((128, 82, 48), (220, 190, 150)),
-    ((84, 54, 36), (196, 156, 112)),
-    ((222, 190, 142), (250, 240, 220)),
-    ((236, 230, 220), (170, 150, 130)),
-)
-_EYES = ((186, 150, 40), (96, 140, 60), (104, 66, 30), (80, 130, 170), (70, 50, 36))
-_NOSES = ((28, 24, 26), (70, 44, 38), (176, 104, 102))
-_PUPIL, _GLINT, _SKIN, _TONGUE, _WHISKER = (
-    (14, 12, 14),
-    (250, 250, 250),
-    (214, 150, 146),
-    (222, 104, 112),
-    (236, 232, 226),
-)
 
 
 def draw(count: int, *, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,38 +56,12 @@ def _picture(is_dog: bool, size: int, rng: np.random.Generator) -> np.ndarray:
     whole = Frame(np.eye(2) * canvas_size / 2, np.full(2, canvas_size / 2))
     _clutter(canvas, whole, int(rng.integers(1, 6)), 0.42, rng)
     animal = Animal(canvas_size, rng)
-    pose = (_portrait, _sitting, _standing)[int(rng.choice(3, p=_POSES))]
+    pose = (portrait, sitting, standing)[int(rng.choice(3, p=_POSES))]
     frame = _animal_frame(whole, rng)
     pose(animal, frame, is_dog, rng)
     animal.paste_on(canvas, rng)
     _clutter(canvas, frame.placed((0, -0.1), 0.8), int(rng.choice(3, p=_HIDDEN)), 0.6, rng)
     return _develop(canvas, size, rng)
-
-
-# ---- tools --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame of reference: local coordinates (x right, y down) and where they lie on the canvas, in pixels."""
-
-    matrix: np.ndarray  # (2, 2)
-    origin: np.ndarray  # (2,)
-
-    def placed(self, at: Sequence[float] | np.ndarray, scale: float, turn: float = 0.0, stretch: float = 1.0) -> Frame:
-        """A frame inside this one: origin at `at`, turned by `turn` radians, `stretch` times as wide (-1 mirrors)."""
-        cosine, sine = np.cos(turn), np.sin(turn)
-        inner = scale * np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([stretch, 1.0])
-        return Frame(self.matrix @ inner, self.origin + self.matrix @ np.asarray(at, dtype=float))
-
-    def pixels(self, points: Points) -> list[float]:
-        """Local points (n, 2) as a flat list of canvas coordinates."""
-        coordinates: list[float] = (np.asarray(points) @ self.matrix.T + self.origin).ravel().tolist()
-        return coordinates
-
-    def width(self, length: float) -> int:
-        """A local length in whole canvas pixels, at least 1."""
-        return max(1, round(length * float(np.hypot(*self.matrix[:, 0]))))
 
 
 def _animal_frame(whole: Frame, rng: np.random.Generator) -> Frame:
@@ -120,266 +70,6 @@ def _animal_frame(whole: Frame, rng: np.random.Generator) -> Frame:
     turn = float(np.deg2rad(rng.normal(0, _TURN)))
     stretch = float(np.exp(rng.uniform(-_STRETCH, _STRETCH)) * rng.choice((-1, 1)))
     return whole.placed(rng.uniform(-slack, slack, 2), stature, turn, stretch)
-
-
-def _curve(points: Points, *, closed: bool = True, steps: int = 5) -> np.ndarray:
-    """A Catmull-Rom spline through control points (n, 2), as a polyline with `steps` pieces between neighbours."""
-    knots = np.asarray(points, dtype=float)
-    padded = np.concatenate([knots[-1:], knots, knots[:2]] if closed else [knots[:1], knots, knots[-1:]])
-    t = np.arange(steps)[:, None] / steps
-    weights = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
-    line = np.concatenate([weights @ padded[start : start + 4] for start in range(len(padded) - 3)])
-    return line if closed else np.concatenate([line, knots[-1:]])
-
-
-def _symmetric(right: Points) -> np.ndarray:
-    """The closed curve whose right half, from top to bottom, is given; its left half is the mirror image."""
-    half = np.asarray(right, dtype=float)
-    return _curve(np.concatenate([half, half[-2:0:-1] * (-1, 1)]))
-
-
-def _oval(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
-    angles = np.arange(20) * (2 * np.pi / 20)
-    return np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
-
-
-def _limb(points: Points, start_width: float, end_width: float) -> np.ndarray:
-    """The outline of a tapered limb with a round end, along the curve through `points`."""
-    line = _curve(points, closed=False)
-    along = np.gradient(line, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    half = np.linspace(start_width, end_width, len(line))[:, None] / 2
-    angles = np.linspace(0, np.pi, 6)[:, None]
-    end = line[-1] + half[-1] * (np.cos(angles) * across[-1] + np.sin(angles) * along[-1])
-    return np.concatenate([line + half * across, end, (line - half * across)[::-1]])
-
-
-def _shaded(colour: Colour, brightness: float) -> Colour:
-    return tuple(int(min(255, channel * brightness)) for channel in colour)
-
-
-class Animal:
-    """A transparent layer on which one animal is painted, part over part, and the animal's colours."""
-
-    def __init__(self, canvas_size: int, rng: np.random.Generator) -> None:
-        self.fur, self.markings = _COATS[int(rng.integers(len(_COATS)))]
-        self.eye = _EYES[int(rng.integers(len(_EYES)))]
-        self.nose = _NOSES[int(rng.integers(len(_NOSES)))]
-        self.pattern = ("plain", "stripes", "patches")[int(rng.integers(3))]
-        self.is_marked = bool(rng.random() < 0.6)  # light muzzle, chest and paws
-        self.muzzle = self.markings if self.is_marked else _shaded(self.fur, 1.15)
-        self.dark, self.mouth = _shaded(self.fur, rng.uniform(0.55, 0.75)), _shaded(self.fur, 0.4)
-        self.layer = Image.new("RGBA", (canvas_size, canvas_size))
-        self.pen = ImageDraw.Draw(self.layer)
-
-    def part(self, frame: Frame, outline: Points, *, brightness: float = 1.0, colour: Colour | None = None) -> None:
-        """Paint a part of the body (closed outline, local coordinates) with a darker edge."""
-        fill = _shaded(colour or self.fur, brightness)
-        path = frame.pixels(outline)
-        self.pen.polygon(path, fill=fill)
-        self.pen.line(path + path[:4], fill=_shaded(fill, _EDGE), width=frame.width(0.035), joint="curve")
-
-    def detail(self, frame: Frame, outline: Points, colour: Colour) -> None:
-        """Paint a small thing without an edge, such as an eye."""
-        self.pen.polygon(frame.pixels(outline), fill=colour)
-
-    def line(self, frame: Frame, path: Points, colour: Colour, *, width: float = 0.04) -> None:
-        """Draw a thin line, such as a whisker."""
-        self.pen.line(frame.pixels(path), fill=colour, width=frame.width(width), joint="curve")
-
-    def mark(self, frame: Frame, outlines: Sequence[np.ndarray], colour: Colour) -> None:
-        """Colour the fur painted so far inside the outlines; what would fall beside the animal is cut off."""
-        silhouette = self.layer.getchannel("A")
-        for outline in outlines:
-            self.detail(frame, outline, colour)
-        self.layer.putalpha(silhouette)
-
-    def paste_on(self, canvas: Image.Image, rng: np.random.Generator) -> None:
-        """Put the animal and its shadow on the canvas, darker towards its edge and on the side away from the light."""
-        silhouette = self.layer.getchannel("A")
-        reach = canvas.width // 22
-        blurred = np.asarray(silhouette.filter(ImageFilter.BoxBlur(reach)))
-        shift = rng.integers(-reach, reach + 1, (2, 1))
-        rows, columns = np.clip(np.arange(canvas.width) + shift, 0, canvas.width - 1)
-        depth = Image.fromarray(blurred[np.ix_(rows, columns)])
-        light = depth.point([140 + 115 * value // 255 for value in range(256)])
-        canvas.paste(0, (0, 0), depth.point([value // 3 for value in range(256)]))
-        canvas.paste(
-            ImageChops.multiply(self.layer.convert("RGB"), Image.merge("RGB", [light] * 3)), (0, 0), silhouette
-        )
-
-
-# ---- poses --------------------------------------------------------------------------------------------------------
-
-
-def _portrait(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """Head and shoulders."""
-    shoulders = _symmetric([(0, 0.2), (0.42, 0.4), (0.62, 0.85), (0.7, 1.9), (0, 2.0)])
-    animal.part(frame, shoulders, brightness=0.9)
-    _coat_pattern(animal, frame.placed((0, 1.0), 0.6), _oval(0, 0.1, 0.5, 1.0), rng)
-    _head(animal, frame.placed((0, 0.05), 0.62, rng.uniform(-0.25, 0.25)), is_dog, rng)
-
-
-def _sitting(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """Sitting, seen from the front."""
-    frame = frame.placed((0, 0.06), 0.92)
-    plump = rng.uniform(0.85, 1.2)
-    _tail(animal, frame.placed((0.3 * plump, 0.72), 1.0, 0.5), is_dog, rng)
-    hips = [(0.24 * plump, -0.15), (0.3 * plump, 0.25), (0.44 * plump, 0.7), (0.3, 0.9)]
-    animal.part(frame, _symmetric([(0, -0.3), *hips, (0, 0.92)]))
-    _coat_pattern(animal, frame.placed((0, 0.3), 0.5), _oval(0, -0.36, 0.34 * plump, 0.64), rng)
-    paw = animal.markings if animal.is_marked else None
-    for side in (-1, 1):
-        animal.part(frame, _oval(side * 0.37 * plump, 0.88, 0.15, 0.08), brightness=0.92)
-        animal.part(frame, _limb([(side * 0.13, 0.2), (side * 0.14, 0.5), (side * 0.13, 0.88)], 0.2, 0.15))
-        animal.part(frame, _oval(side * 0.14, 0.9, 0.11, 0.075), colour=paw)
-    _head(animal, frame.placed((0, -0.45), rng.uniform(0.4, 0.5), rng.uniform(-0.25, 0.25)), is_dog, rng)
-
-
-def _standing(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """Standing, walking or crouching, seen from the side, facing right."""
-    frame = frame.placed((-0.14, 0.06), 0.9)
-    height, plump, stride = rng.uniform(0.2, 0.55), rng.uniform(0.85, 1.25), rng.uniform(-0.12, 0.12)
-    _tail(animal, frame.placed((-0.52, -0.02), 1.0), is_dog, rng)
-    paw = animal.markings if animal.is_marked else None
-    for hip, swing, shade in ((-0.4, -stride, 0.72), (0.34, stride, 0.72), (-0.46, stride, 1.0), (0.28, -stride, 1.0)):
-        foot = (hip + swing, 0.2 + height)
-        knee = ((hip + foot[0]) / 2 - (0.05 if hip < 0 else -0.02), 0.12 + height / 2)
-        animal.part(frame, _oval(foot[0] + 0.05, foot[1], 0.1, 0.05), brightness=shade, colour=paw)
-        animal.part(frame, _limb([(hip, 0.05), knee, foot], 0.2, 0.11), brightness=shade)
-    animal.part(frame, _limb([(0.25, 0.0), (0.45, -0.2), (0.58, -0.42)], 0.38, 0.26))
-    back = [(-0.6, 0.0), (-0.45, -0.2), (0.0, -0.18), (0.35, -0.2), (0.52, 0.0)]
-    animal.part(frame, _curve([*back, (0.4, 0.2), (0.0, 0.2 * plump), (-0.4, 0.18)]))
-    _coat_pattern(animal, frame, _oval(0.48, -0.02, 0.12, 0.2), rng)
-    head = frame.placed((0.62, -0.5), rng.uniform(0.34, 0.42), rng.uniform(-0.2, 0.3))
-    (_head if rng.random() < 0.4 else _head_in_profile)(animal, head, is_dog, rng)
-
-
-def _tail(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """A cat's tail is long, thin and even, a dog's short and tapered. It points left from the frame's origin."""
-    tail = frame.placed((0, 0), rng.uniform(0.85, 1.15), rng.uniform(-0.5, 0.3))
-    bend = rng.uniform(-0.25, 0.25)
-    if is_dog:
-        animal.part(tail, _limb([(0.1, 0.05), (-0.2, -0.12), (-0.38 - bend / 2, -0.4)], 0.17, 0.05))
-    else:
-        animal.part(tail, _limb([(0.1, 0.05), (-0.25, -0.1), (-0.35, -0.5), (-0.35 - bend, -0.85)], 0.1, 0.08))
-
-
-def _coat_pattern(animal: Animal, frame: Frame, chest: np.ndarray, rng: np.random.Generator) -> None:
-    """Stripes or patches on the body painted so far, within about one unit of the frame's origin; a light chest."""
-    places, spread = rng.uniform(-1, 1, (6, 2)) * (0.6, 0.2), rng.uniform(0.6, 1.2, 6)
-    if animal.pattern == "patches":
-        blobs = [_oval(x, y, 0.2 * wide, 0.16 / wide) for (x, y), wide in zip(places, spread, strict=True)]
-        animal.mark(frame, blobs[:4], animal.markings if spread[0] < 0.9 else animal.dark)
-    elif animal.pattern == "stripes":
-        lines = np.linspace(-0.5, 0.45, 6) + places[:, 0] * 0.06
-        animal.mark(frame, [_limb([(x, -0.35), (x - 0.03, 0.1)], 0.07, 0.03) for x in lines], animal.dark)
-    if animal.is_marked:
-        animal.mark(frame, [chest], animal.markings)
-
-
-# ---- heads --------------------------------------------------------------------------------------------------------
-
-
-def _head(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """A head seen from the front, about one unit in radius, its face perhaps turned a little."""
-    face = frame.placed((rng.uniform(-0.16, 0.16), 0), 1.0)
-    splay, length = 0.3 * rng.random(), rng.uniform(0.85, 1.15)
-    if is_dog:
-        animal.part(frame, _symmetric([(0, -0.86), (0.5, -0.76), (0.8, -0.3), (0.68, 0.3), (0.46, 0.82), (0, 0.98)]))
-    else:
-        for side in (-1, 1):
-            ear = np.array([(0.9, -0.25), (0.7 + splay, -1.32 * length), (0.15, -0.7)]) * (side, 1)
-            _pointed_ear(animal, frame, ear)
-        animal.part(frame, _symmetric([(0, -0.78), (0.55, -0.7), (0.94, -0.15), (0.9, 0.3), (0.5, 0.72), (0, 0.8)]))
-    _forehead(animal, frame, rng)
-    if is_dog:
-        flap = [(1.0 + splay, -0.1), (0.9 + splay, 0.5 * length), (0.72, 0.4 * length)]
-        for side in (-1, 1):
-            ear = np.array([(0.42, -0.8), (0.8, -0.78), *flap, (0.66, -0.2)]) * (side, 1)
-            animal.part(frame, _curve(ear), brightness=0.6)
-    for side in (-1, 1):
-        _eye(animal, face.placed((side * (0.34 if is_dog else 0.42), -0.16), 1.0), is_dog)
-    (_dog_muzzle if is_dog else _cat_muzzle)(animal, face, rng)
-
-
-def _head_in_profile(animal: Animal, frame: Frame, is_dog: bool, rng: np.random.Generator) -> None:
-    """A head seen from the side, facing right: a long snout and a flap, or a flat face and two points."""
-    splay, length = 0.2 * rng.random(), rng.uniform(0.85, 1.15)
-    if is_dog:
-        tip = [(1.2 * length, 0.0), (1.42 * length, 0.14), (1.3 * length, 0.42)]
-        animal.part(frame, _oval(-0.1, -0.05, 0.75, 0.72))
-        animal.part(frame, _curve([(0.1, -0.3), (0.6, -0.22), *tip, (0.6, 0.55), (0.0, 0.6)]), colour=animal.muzzle)
-        animal.detail(frame, _oval(1.4 * length, 0.08, 0.15, 0.13), animal.nose)
-        animal.line(frame, _curve([(1.3 * length, 0.34), (0.9, 0.36), (0.6, 0.32)], closed=False), animal.mouth)
-    else:
-        _pointed_ear(animal, frame, np.array([(0.55, -0.55), (0.45 + splay, -1.25 * length), (0.0, -0.6)]))
-        animal.part(frame, _oval(0, 0, 0.84, 0.76))
-        _pointed_ear(animal, frame, np.array([(0.12, -0.5), (-0.3 - splay, -1.35 * length), (-0.65, -0.4)]))
-        animal.detail(frame, _oval(0.62, 0.3, 0.3, 0.26), animal.muzzle)
-        animal.detail(frame, _oval(0.88, 0.16, 0.1, 0.08), animal.nose)
-    _forehead(animal, frame.placed((0.1, 0.05), 0.8), rng)
-    if is_dog:
-        flap = [(0.0, 0.1), (-0.25, 0.7 * length), (-0.6 - splay, 0.5 * length)]
-        animal.part(frame, _curve([(-0.35, -0.55), (0.1, -0.5), *flap, (-0.55, -0.1)]), brightness=0.6)
-    _eye(animal, frame.placed((0.36, -0.18), 1.0), is_dog)
-
-
-def _pointed_ear(animal: Animal, frame: Frame, corners: np.ndarray) -> None:
-    """A triangular ear (3, 2): outer corner, tip, inner corner; its inside shows skin."""
-    middle = corners.mean(axis=0)
-    animal.part(frame, corners)
-    animal.detail(frame, middle + 0.55 * (corners - middle), _SKIN)
-
-
-def _forehead(animal: Animal, frame: Frame, rng: np.random.Generator) -> None:
-    """Three stripes, a patch over one eye or a blaze, after the coat's pattern."""
-    side = rng.choice((-1, 1))
-    if animal.pattern == "stripes":
-        stripes = [_limb([(x, -0.85), (0.8 * x, -0.45)], 0.12, 0.05) for x in (-0.26, 0.0, 0.26)]
-        animal.mark(frame, stripes, animal.dark)
-    elif animal.pattern == "patches":
-        animal.mark(frame, [_oval(side * 0.42, -0.25, 0.34, 0.36)], animal.dark)
-    elif animal.is_marked:
-        animal.mark(frame, [_limb([(0, -0.8), (0, 0.2)], 0.12, 0.3)], animal.markings)
-
-
-def _eye(animal: Animal, frame: Frame, is_dog: bool) -> None:
-    radius, pupil = (0.13, (0.08, 0.09)) if is_dog else (0.24, (0.08, 0.18))
-    animal.detail(frame, _oval(0, 0, radius + 0.04, radius + 0.02), _PUPIL)
-    animal.detail(frame, _oval(0, 0, radius, radius * 0.9), animal.eye)
-    animal.detail(frame, _oval(0, 0, *pupil), _PUPIL)
-    animal.detail(frame, _oval(0.06, -0.07, 0.045, 0.045), _GLINT)
-
-
-def _cat_muzzle(animal: Animal, frame: Frame, _rng: np.random.Generator) -> None:
-    """Two small cheeks, a small triangular nose, whiskers."""
-    for side in (-1, 1):
-        animal.detail(frame, _oval(side * 0.17, 0.38, 0.24, 0.2), animal.muzzle)
-    lips = [(-0.3, 0.46), (-0.14, 0.52), (0, 0.4), (0.14, 0.52), (0.3, 0.46)]
-    animal.line(frame, _curve(lips, closed=False), animal.mouth)
-    animal.detail(frame, [(-0.14, 0.19), (0.14, 0.19), (0.0, 0.36)], animal.nose)
-    for side in (-1, 1):
-        for rise in (-0.14, 0.02, 0.16):
-            whisker = [(side * 0.3, 0.36 + rise / 3), (side * 1.15, 0.34 + rise * 1.6)]
-            animal.line(frame, whisker, _WHISKER, width=0.035)
-
-
-def _dog_muzzle(animal: Animal, frame: Frame, rng: np.random.Generator) -> None:
-    """A long, broad muzzle with a large nose; sometimes the tongue hangs out."""
-    if rng.random() < 0.35:
-        animal.part(frame, _limb([(0.04, 0.75), (0.06, 1.15)], 0.26, 0.24), colour=_TONGUE)
-    snout = _symmetric([(0, 0.02), (0.3, 0.12), (0.44, 0.5), (0.34, 0.82), (0, 0.9)])
-    animal.part(frame, snout, colour=animal.muzzle)
-    lips = [(-0.32, 0.66), (-0.14, 0.74), (0, 0.6), (0.14, 0.74), (0.32, 0.66)]
-    animal.line(frame, _curve(lips, closed=False), animal.mouth)
-    animal.line(frame, [(0, 0.35), (0, 0.62)], animal.mouth)
-    animal.detail(frame, _oval(0, 0.28, 0.26, 0.19), animal.nose)
-    animal.detail(frame, _oval(-0.07, 0.21, 0.07, 0.035), _shaded(animal.nose, 1.6))
-
-
-# ---- surroundings and light ---------------------------------------------------------------------------------------
 
 
 def _random_colour(rng: np.random.Generator) -> Colour:
@@ -410,14 +100,14 @@ def _clutter(canvas: Image.Image, whole: Frame, count: int, largest: float, rng:
         frame = whole.placed(rng.uniform(-1, 1, 2), rng.uniform(0.1, largest), rng.uniform(0, 2 * np.pi))
         colour, kind, aspect = _random_colour(rng), int(rng.integers(4)), rng.uniform(0.4, 1.0)
         outline: Points = (
-            _oval(0, 0, 1, aspect),
+            oval(0, 0, 1, aspect),
             [(-1, -aspect), (1, -aspect), (1, aspect), (-1, aspect)],
             [(-aspect, 0.8), (0, -1), (aspect, 0.8)],
-            _limb([(-1.5, 0), (-0.6, -aspect / 2), (0.6, aspect / 2), (1.5, 0)], 0.35, 0.15),
+            limb([(-1.5, 0), (-0.6, -aspect / 2), (0.6, aspect / 2), (1.5, 0)], 0.35, 0.15),
         )[kind]
         path = frame.pixels(outline)
         pen.polygon(path, fill=colour)
-        pen.line(path + path[:4], fill=_shaded(colour, _EDGE), width=whole.width(0.02), joint="curve")
+        pen.line(path + path[:4], fill=shaded(colour, EDGE), width=whole.width(0.02), joint="curve")
 
 
 def _develop(canvas: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:

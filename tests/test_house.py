@@ -55,6 +55,7 @@ HOUSE = {
     "rules": Room(1),
     "config": Room(2, "yaml"),
     "space": Room(1),
+    "animals": Room(0, "numpy PIL"),
     "drawn": Room(1, "numpy PIL"),
     "builder": Room(1),
     "sources": Room(1, "numpy"),
