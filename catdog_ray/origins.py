@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from catdog_ray import cache, download, drawn
+from catdog_ray import animals, cache, download, drawn
 from catdog_ray.decoding import Unreadable, decode, decoders, encode
 from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable
 from catdog_ray.sources import SPLITS, FolderReader, Reader, ZipReader, find_layout
@@ -113,8 +113,8 @@ class _Drawn:
 
     def identity(self, image_size: int) -> str:
         # The code that draws is part of the content.
-        code = inspect.getsource(drawn)
-        return cache.key(DRAWN, self._train, self._test, self._seed, image_size, code)
+        code = [inspect.getsource(module) for module in (animals, drawn)]
+        return cache.key(DRAWN, self._train, self._test, self._seed, image_size, *code)
 
     def items(self) -> list[Item]:
         pixels, labels = drawn.draw(self._train + self._test, size=self._size, seed=self._seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import inspect
 import os
 import pickle
 import shutil
@@ -11,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from make_rows import quickstart
 from PIL import Image
 from small import quick_config
 
-from catdog_ray import data, drawn, origins, sources
+from catdog_ray import animals, data, drawn, origins, sources
 from catdog_ray.settings import DataSettings
 from catdog_ray.sources import DataError
 
@@ -184,6 +186,17 @@ def test_the_drawn_set(tmp_path: Path) -> None:
     assert data.load(found).fingerprint == splits.fingerprint
     other = data.load(dataclasses.replace(found, drawn_seed=1))
     assert other.fingerprint != splits.fingerprint
+
+
+@pytest.mark.parametrize("module", [animals, drawn])
+def test_other_code_draws_anew(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(tmp_path, "drawn", drawn_train=40, drawn_test=20)
+    data.load(found)
+    before = set((tmp_path / "cache").iterdir())
+    source = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda which: source(which) + "# changed\n" * (which is module))
+    data.load(found)
+    assert len(set((tmp_path / "cache").iterdir()) - before) == 1
 
 
 def test_facts(tmp_path: Path) -> None:
