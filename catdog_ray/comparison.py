@@ -17,7 +17,7 @@ from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
 from catdog_ray.ledger import RecordError
-from catdog_ray.records import STATUSES, best_trial
+from catdog_ray.records import STATUSES, TrialRow, best_trial
 from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
 
@@ -37,6 +37,8 @@ class LeftOut:
 class Method:
     """What the searches of one method spent and found; estimates are over searches, hours too.
 
+    `stopped` counts trials that early stopping ended, `cut` those that the time budget ended, `sampled` those whose
+    importance is worked out. `best_at` is the best objective after `Comparison.common_epochs`.
     `cpu_hours` are the search's wall-clock times the CPUs of its nodes: what was held, busy or not.
     """
 
@@ -47,13 +49,16 @@ class Method:
     trials: int
     completed: int
     stopped: int
+    cut: int
     failed: int
+    sampled: int
     epochs: Estimate
     multiply_adds: Estimate
     seconds: Estimate
     cpu_hours: Estimate | None
     gpu_hours: Estimate | None
     best: Estimate | None
+    best_at: Estimate | None
     without_score: int
     regret: Estimate | None
     suggestions: int
@@ -63,17 +68,22 @@ class Method:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common."""
+    """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common.
+
+    `common_epochs` is how many epochs every search ran: the shortest one's.
+    """
 
     groups: tuple[Group, ...]
     left_out: tuple[LeftOut, ...]
     is_drawn: bool
     title: str
     methods: tuple[Method, ...]
+    common_epochs: int
     curves: Mapping[str, tuple[Mapping[str, StepCurve], ...]]
     bands: Mapping[str, Mapping[str, Band | None]]
     reference: float | None
     target: float | None
+    target_words: str
     times: Mapping[str, Mapping[str, TimeToTarget]]
     runs: Mapping[str, Mapping[int, Sequence[Run]]]
     accuracies: tuple[Accuracy, ...]
@@ -114,8 +124,11 @@ def compare(
     paths = {item.name: tuple(_curves(study) for study in item.studies) for item in found}
     scores = [score for study in studies for score in [best_objective(study)] if score is not None]
     reference = max(scores, default=None)
-    goal = target if target is not None else median(scores) if scores else None
+    # Of one search the median is its own best, which says nothing.
+    goal = target if target is not None else median(scores) if scores and len(studies) > 1 else None
     runs = retrained.runs_by_milestone(found)
+    sampled = {item.name: _sampled(item) for item in found}
+    common = min(int(each["epochs"].end) for by_search in paths.values() for each in by_search)
     first = found[0].studies[0]
     drawn = bool(first.facts["data"]["drawn"])
     return Comparison(
@@ -123,7 +136,11 @@ def compare(
         left_out=tuple(left_out),
         is_drawn=drawn,
         title=_title(found, drawn=drawn),
-        methods=tuple(_method(item, reference) for item in found),
+        methods=tuple(
+            _method(item, reference, at=_best_at(item, paths[item.name], common), sampled=len(sampled[item.name]))
+            for item in found
+        ),
+        common_epochs=common,
         curves=paths,
         bands={
             axis: {name: curves.band([each[axis] for each in by_search]) for name, by_search in paths.items()}
@@ -131,17 +148,15 @@ def compare(
         },
         reference=reference,
         target=goal,
+        target_words="as asked" if target is not None else "the median of the best objectives found here",
         times={} if goal is None else {name: _times(each, goal) for name, each in paths.items()},
         runs=runs,
         accuracies=tuple(retrained.accuracies(runs)),
-        searches_compared=tuple(_compare_searches(found)),
+        searches_compared=tuple(_compare_searches(found, paths, common)),
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
         milestones_compared=tuple(retrained.compare_milestones(runs)),
         images_compared=tuple(retrained.compare_images(runs)),
-        importance={
-            item.name: importance([row for study in item.studies for row in study.trials], first.space)
-            for item in found
-        },
+        importance={name: importance(rows, first.space) for name, rows in sampled.items()},
         early_stopping=tuple(early_stopping.replayed(found)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
@@ -160,6 +175,11 @@ def is_shown(comparison: Comparison, item: Compared) -> bool:
     key = (item.first, item.second, item.milestone)
     over_seeds = [each for each in comparison.accuracies_compared if (each.first, each.second, each.milestone) == key]
     return item.difference.is_shown and any(each.difference.is_shown for each in over_seeds)
+
+
+def is_impression(item: Compared) -> bool:
+    """Whether a difference is of too few searches to claim anything of methods."""
+    return item.unit == SEARCHES and item.difference.n < ENOUGH_SEEDS
 
 
 def training_cost(study: Evidence, multiply_adds: int) -> float:
@@ -184,25 +204,46 @@ def best_objective(study: Evidence) -> float | None:
     return None if best is None else best.objective
 
 
-def _method(found: Group, reference: float | None) -> Method:
+def _best_at(found: Group, paths: Sequence[Mapping[str, StepCurve]], epochs: int) -> dict[int, float]:
+    """The best objective of each search (by seed) when it had run so many epochs; without those that had none."""
+    values = [float(each["epochs"].on(np.array([float(epochs)]))[0]) for each in paths]
+    return {seed: value for seed, value in zip(found.seeds, values, strict=True) if np.isfinite(value)}
+
+
+def _sampled(found: Group) -> list[TrialRow]:
+    """Trials that tell of the space: chosen by the method, and ended by themselves or by early stopping."""
+    return [
+        row
+        for study in found.studies
+        for cut in [early_stopping.cut_by_time(study)]
+        for row in study.trials
+        if row.suggestion_seconds is not None and row.trial not in cut
+    ]
+
+
+def _method(found: Group, reference: float | None, *, at: Mapping[int, float], sampled: int) -> Method:
     rows = [row for study in found.studies for row in study.trials]
     scores = [score for study in found.studies for score in [best_objective(study)] if score is not None]
     seconds = [max(row.elapsed_s for row in study.trials) for study in found.studies]
     suggested = [row.suggestion_seconds for row in rows if row.suggestion_seconds is not None]
     counts = {status: sum(row.status == status for row in rows) for status in STATUSES}
+    cut = sum(len(early_stopping.cut_by_time(study)) for study in found.studies)
     return Method(
         name=found.name,
         method=found.method,
         studies=tuple(study.name for study in found.studies),
         seeds=found.seeds,
         trials=len(rows),
-        **counts,
+        **(counts | {"stopped": counts["stopped"] - cut}),
+        cut=cut,
+        sampled=sampled,
         epochs=estimate([float(sum(row.epochs for row in study.trials)) for study in found.studies], cut=False),
         multiply_adds=estimate([float(_costs(study).multiply_adds.sum()) for study in found.studies], cut=False),
         seconds=estimate(seconds, cut=False),
         cpu_hours=_hours(found, seconds, "ray_cpus"),
         gpu_hours=_hours(found, seconds, "ray_gpus"),
         best=estimate(scores) if scores else None,
+        best_at=estimate(list(at.values())) if at else None,
         without_score=len(found.studies) - len(scores),
         regret=None if reference is None or not scores else estimate([reference - score for score in scores]),
         suggestions=len(suggested),
@@ -226,17 +267,23 @@ def _times(paths: Sequence[Mapping[str, StepCurve]], goal: float) -> dict[str, T
     return {axis: curves.time_to_target([each[axis] for each in paths], goal) for axis in AXES}
 
 
-def _compare_searches(found: Sequence[Group]) -> list[Compared]:
-    """The best objectives of every two methods, paired by seed."""
+def _compare_searches(
+    found: Sequence[Group], paths: Mapping[str, Sequence[Mapping[str, StepCurve]]], common: int
+) -> list[Compared]:
+    """The best objectives of every two methods, paired by seed: at equal epochs, then at the ends of the searches."""
+    ends = {
+        item.name: {s.seed: score for s in item.studies for score in [best_objective(s)] if score is not None}
+        for item in found
+    }
+    equal = {item.name: _best_at(item, paths[item.name], common) for item in found}
+    is_equal = all(each["epochs"].end == common for by_search in paths.values() for each in by_search)
     result = []
-    for i, first in enumerate(found):
-        for second in found[i + 1 :]:
-            a = {study.seed: best_objective(study) for study in first.studies}
-            b = {study.seed: best_objective(study) for study in second.studies}
-            pairs = [(x, y) for s in a if s in b for x in [a[s]] for y in [b[s]] if x is not None and y is not None]
-            if pairs:
-                difference = paired_difference([x for x, _ in pairs], [y for _, y in pairs])
-                result.append(Compared("best objective", None, first.name, second.name, SEARCHES, difference))
+    for epochs, scores in ((None, ends),) if is_equal else ((common, equal), (None, ends)):
+        for first, second in itertools.combinations(scores, 2):
+            seeds = [seed for seed in scores[first] if seed in scores[second]]
+            if seeds:
+                a, b = ([scores[name][seed] for seed in seeds] for name in (first, second))
+                result.append(Compared("best objective", epochs, first, second, SEARCHES, paired_difference(a, b)))
     return result
 
 

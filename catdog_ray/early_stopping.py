@@ -95,6 +95,14 @@ def rungs(studies: Sequence[Evidence]) -> list[int]:
     return sorted({epoch for study in with_rungs for epoch in simulate.Rungs(_search_settings(study)).epochs})
 
 
+def cut_by_time(study: Evidence) -> set[int]:
+    """Trials that the time budget ended: stopped where early stopping stops none."""
+    if study.facts["config"]["search"].get("time_budget_s") is None:
+        return set()
+    known = rungs([study])
+    return {row.trial for row in study.trials if row.status == "stopped" and row.epochs not in known}
+
+
 def _search_settings(study: Evidence) -> SearchSettings:
     raw = study.facts["config"]["search"]
     return SearchSettings(**{name: raw.get(name) for name in SearchSettings.__dataclass_fields__})

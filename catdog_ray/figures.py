@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from catdog_ray.compare import BRIEF
-from catdog_ray.comparison import Comparison, is_shown
+from catdog_ray.comparison import Comparison, is_impression, is_shown
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
-from catdog_ray.statistics import Difference, Estimate
+from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
 from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
 from catdog_ray.words import NO_DIFFERENCE, counted, percent
 
@@ -38,6 +38,8 @@ def draw(found: Comparison) -> list[Drawing]:
 
 def _best_so_far(found: Comparison) -> Iterator[Drawing]:
     colours = Colours(found)
+    few = any(len(item.studies) < ENOUGH_SEEDS for item in found.groups)
+    narrow = f" With fewer than {ENOUGH_SEEDS} searches it is too narrow, with three their range." if few else ""
     for axis, words in _AXIS_NAMES.items():
         figure = new_figure()
         axes = figure.subplots()
@@ -64,7 +66,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
             name=f"best-{axis.replace('_', '-')}",
             title=f"Best so far against {words.split(',')[0]}",
             caption="Interquartile mean over searches, with its bootstrap interval over seeds (below four searches the "
-            "mean). A trial counts from the moment it ended; a search that ended keeps its value.",
+            f"mean).{narrow} A trial counts from the moment it ended; a search that ended keeps its value.",
         )
     if found.reference is not None:
         yield from _regret(found, colours, found.reference)
@@ -128,8 +130,9 @@ def _target(found: Comparison) -> Iterator[Drawing]:
         figure,
         section=SEARCHES,
         name="target",
-        title=f"Reaching an objective of {percent(found.target)}",
-        caption="Kaplan-Meier estimate; searches that ended before are censored there. The dotted line is the median.",
+        title=f"Reaching an objective of {100 * (found.target or 0):.2f} %",
+        caption=f"The objective is {found.target_words}. Kaplan-Meier estimate; searches that ended before are "
+        "censored there. The dotted line is the median.",
     )
 
 
@@ -145,7 +148,8 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
         axes = figure.subplots()
         for place, item in enumerate(items):
             difference = item.difference
-            colour = PALETTE[0] if is_shown(found, item) else BASELINE_COLOUR
+            is_claim = is_shown(found, item) and not is_impression(item)
+            colour = PALETTE[0] if is_claim else BASELINE_COLOUR
             if difference.low is not None and difference.high is not None:
                 axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
@@ -163,7 +167,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             name=f"differences-{name}",
             title=f"{title}, paired",
             caption=f"Paired by {pairs}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
-            "between the methods. A dot alone has no interval.",
+            f"between the methods, or of fewer than {ENOUGH_SEEDS} searches. A dot alone has no interval.",
         )
 
 

@@ -23,6 +23,7 @@ from catdog_ray.statistics import (
     estimate,
     paired_bootstrap,
     paired_difference,
+    unpaired_difference,
 )
 
 BASELINE = "brief's configuration"
@@ -63,7 +64,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Compared:
-    """First minus second, at a milestone of retraining (None: the search itself)."""
+    """First minus second: at a milestone of retraining, of searches after so many epochs (None: at their ends)."""
 
     quantity: str
     milestone: int | None
@@ -131,9 +132,15 @@ def compare_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[
     for first, second, milestone in _pairs(runs):
         a, b = runs[first][milestone], runs[second][milestone]
         unit, pairs = _paired_values(a, b, against_baseline=second == BASELINE)
-        if pairs:
+        if not pairs:
+            continue
+        if second == BASELINE and unit == SEARCHES and _share_runs(a):
+            # Pairs with a run in common are not independent of each other.
+            own = [_mean_accuracy(each) for each in _by_search(a).values()]
+            difference = unpaired_difference(own, [run.row.test_accuracy for run in b])
+        else:
             difference = paired_difference([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-            found.append(Compared("test accuracy", milestone, first, second, unit, difference))
+        found.append(Compared("test accuracy", milestone, first, second, unit, difference))
     return found
 
 
@@ -278,6 +285,12 @@ def _paired_values(
         if runs and others:
             pairs.append((_mean_accuracy(runs), _mean_accuracy(others)))
     return SEARCHES, pairs
+
+
+def _share_runs(runs: Sequence[Run]) -> bool:
+    """Whether two searches were retrained with a seed in common, and so stand against the same run of the brief's."""
+    seeds = [run.row.seed for run in runs]
+    return len(set(seeds)) < len(seeds)
 
 
 def _paired_runs(name: str, a: Sequence[Run], b: Sequence[Run]) -> tuple[str, list[tuple[float, float]]]:

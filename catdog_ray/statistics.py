@@ -107,6 +107,20 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
     return Difference(n, mean, sd, mean - half, mean + half)
 
 
+def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Mean of the first minus mean of the second, with Welch's interval; `n` counts the first.
+
+    There is none where a side has one value, or neither has a spread. ValueError for no values on a side.
+    """
+    if not first or not second:
+        raise ValueError(f"a difference needs values on both sides: {len(first)} and {len(second)}")
+    mean = math.fsum(first) / len(first) - math.fsum(second) / len(second)
+    if min(len(first), len(second)) < 2 or max(np.std(first), np.std(second)) <= 1e-12:
+        return Difference(len(first), mean, None, None, None)
+    found = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(LEVEL)
+    return Difference(len(first), mean, None, float(found.low), float(found.high))
+
+
 def paired_bootstrap(differences: np.ndarray, *, resamples: int = RESAMPLES, seed: int = SEED) -> Difference:
     """The mean of per-image differences (n,) with a percentile bootstrap interval over the images.
 

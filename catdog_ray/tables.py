@@ -6,8 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from catdog_ray.compare import BRIEF
-from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_shown
-from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
+from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_impression, is_shown
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
 from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
@@ -74,8 +73,8 @@ def verdict(found: Comparison, item: Compared) -> str:
     if not is_shown(found, item):
         return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
-    few = item.unit == SEARCHES_UNIT and item.difference.n < ENOUGH_SEEDS
-    return f"{better} above {worse}" + (f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if few else "")
+    few = f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if is_impression(item) else ""
+    return f"{better} above {worse}{few}"
 
 
 def _searches(found: Comparison) -> Table:
@@ -83,9 +82,11 @@ def _searches(found: Comparison) -> Table:
         (
             item.name,
             str(len(item.studies)),
-            f"{item.trials:,} ({item.completed:,} / {item.stopped:,} / {item.failed:,})",
+            f"{item.trials:,} ({item.completed:,} / {item.stopped:,} / {item.failed:,}"
+            + (f"; {item.cut:,} cut by the time budget)" if item.cut else ")"),
             *accuracy_cells(item.best),
-            percent(None if item.regret is None else item.regret.mean),
+            NOT_KNOWN if item.regret is None else points(item.regret.mean),
+            percent(None if item.best_at is None else item.best_at.mean),
             *_suggestions(item),
         )
         for item in found.methods
@@ -101,11 +102,13 @@ def _searches(found: Comparison) -> Table:
             "sd (points)",
             "95 % interval",
             "simple regret, mean",
+            f"best objective after {count(found.common_epochs)} epochs, mean",
             "seconds a suggestion",
             "share of the wall-clock",
         ),
         rows,
-        f"Objective: {found.groups[0].studies[0].facts['objective']}. Simple regret is the distance to the best "
+        f"Objective: {found.groups[0].studies[0].facts['objective']}. After {count(found.common_epochs)} epochs, all "
+        "trials together, the shortest search here ended. Simple regret is the distance to the best "
         f"objective of all studies here ({percent(found.reference)}); the true optimum is not known. Intervals: "
         "Student's t over searches.",
     )
@@ -145,11 +148,11 @@ def _times(found: Comparison) -> Table:
         rows.append(tuple(cells))
     return Table(
         SEARCHES,
-        f"Spending until the objective reached {percent(found.target)}, median",
+        f"Spending until the objective reached {100 * (found.target or 0):.2f} %, median",
         ("method", "reached by", "trials", "epochs", "multiply-adds", "wall-clock"),
         tuple(rows),
-        "Kaplan-Meier medians: a search that ended without reaching the target counts as censored at its end, not as "
-        "reached and not as missing.",
+        f"The target is {found.target_words}. Kaplan-Meier medians: a search that ended without reaching it counts as "
+        "censored at its end, not as reached and not as missing.",
     )
 
 
@@ -205,7 +208,8 @@ def _differences(found: Comparison) -> Table:
         "Differences, paired",
         ("quantity", "difference", "pairs", "mean", "95 % interval", "verdict"),
         rows,
-        "Searches are paired by seed (Student's t). Paired by test image (percentile bootstrap), the "
+        "Searches are paired by seed (Student's t). Several searches that share runs of the brief's configuration are "
+        "not paired with it (Welch's interval, of both spreads). Paired by test image (percentile bootstrap), the "
         "interval is about these trained models on images like these and knows nothing of other seeds. Each interval "
         f"stands alone: of {len(rows)}, about {0.05 * len(rows):.1f} would leave out zero by chance.",
     )
@@ -233,7 +237,7 @@ def _early_stopping(found: Comparison) -> Table:
             "epochs saved",
             "best trial kept",
             "objective lost",
-            "worst twentieth",
+            "in the worst twentieth at least",
         ),
         rows,
         f"Each search's own curves in random orders, {concurrent} at once, through the same ASHA: what it would have "
@@ -246,7 +250,7 @@ def _importance(found: Comparison) -> Table:
     rows = tuple(
         (
             item.name,
-            f"{item.completed + item.stopped:,}",
+            f"{item.sampled:,}",
             *(NOT_KNOWN if shares is None else percent(shares[key]) for key in names),
         )
         for item in found.methods
@@ -258,8 +262,9 @@ def _importance(found: Comparison) -> Table:
         ("method", "trials", *names),
         rows,
         "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest; of 24 trials that "
-        "is what two or three happen to have in common. Trials stopped early count with their objective at that time. "
-        "A hyphen: too few trials.",
+        "is what two or three happen to have in common. Trials stopped early count with their objective at that time; "
+        "starting points, which no method chose, and trials that the time budget cut do not count. A hyphen: too few "
+        "trials.",
     )
 
 

@@ -12,11 +12,13 @@ from make_rows import trial_row
 from make_studies import write_invented
 
 from catdog_ray import audit, comparison, early_stopping, publish, tables
+from catdog_ray.audit import Evidence
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import RecordError, to_json
+from catdog_ray.records import TrialRow
 from catdog_ray.settings import STOCK
-from catdog_ray.statistics import Difference, estimate
+from catdog_ray.statistics import Difference, estimate, paired_difference
 
 FROZEN = Path(__file__).parent / "frozen"
 EXPECTED = json.loads((FROZEN / "expected.json").read_text(encoding="utf-8"))
@@ -98,6 +100,83 @@ def test_the_target_and_the_reference(invented: Comparison) -> None:
     )
     studies = [study for group in invented.groups for study in group.studies]
     assert comparison.compare(studies, target=0.99).times["TPE"]["epochs"].reached == 0
+
+
+def test_searches_are_compared_at_equal_epochs_and_at_their_ends(tmp_path: Path) -> None:
+    """The stock tuner's trials run to the end, so its searches are the longer ones."""
+    folders = [
+        write_invented(tmp_path / f"{method}-{seed}", method=method, seed=seed, stopping=method != STOCK)
+        for method in ("tpe", STOCK)
+        for seed in range(5)
+    ]
+    found = comparison.compare([audit.read(folder) for folder in folders])
+    assert found.common_epochs == min(sum(row.epochs for row in s.trials) for g in found.groups for s in g.studies)
+    at = {
+        group.name: [
+            max(
+                row.objective
+                for row in study.trials
+                if row.status != "failed"
+                and row.objective is not None
+                and _epochs_until(study, row) <= found.common_epochs
+            )
+            for study in group.studies
+        ]
+        for group in found.groups
+    }
+    final = {g.name: [comparison.best_objective(study) for study in g.studies] for g in found.groups}
+    assert at != final
+    equal, ends = found.searches_compared
+    assert (equal.milestone, ends.milestone) == (found.common_epochs, None)
+    for item, values in ((equal, at), (ends, final)):
+        assert item.difference == paired_difference(values["TPE"], values["Keras Tuner, stock"])
+        assert comparison.is_impression(item)
+    for method in found.methods:
+        assert method.best_at == estimate(at[method.name])
+
+
+def _epochs_until(study: Evidence, row: TrialRow) -> int:
+    return sum(int((course.elapsed_s <= row.elapsed_s).sum()) for course in study.courses.values())
+
+
+def test_searches_of_equal_length_are_compared_once(tmp_path: Path) -> None:
+    folders = [write_invented(tmp_path / m, method=m, stopping=False, trials=3) for m in ("tpe", "random")]
+    found = comparison.compare([audit.read(folder) for folder in folders])
+    assert [method.epochs.mean for method in found.methods] == [27, 27]
+    assert [item.milestone for item in found.searches_compared] == [None]
+
+
+def test_what_the_time_budget_cut_was_not_stopped_early_and_tells_nothing_of_the_space(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "cut", trials=14, milestones=())
+    rungs = early_stopping.rungs([audit.read(folder)])
+    study = json.loads((folder / "study.json").read_text())
+    study["config"]["search"]["time_budget_s"] = 60.0
+    (folder / "study.json").write_text(to_json(study))
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    chosen = next(row for row in trials if row["status"] == "completed")
+    between = next(epoch for epoch in range(1, 9) if epoch not in rungs)
+    epochs = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    epochs = [row for row in epochs if row["trial"] != chosen["trial"] or row["epoch"] <= between]
+    last = [row for row in epochs if row["trial"] == chosen["trial"]][-1]
+    chosen |= {"status": "stopped", "epochs": between, "objective": last["objective"]}
+    (folder / "trials.jsonl").write_text("".join(to_json(row) + "\n" for row in trials))
+    (folder / "epochs.jsonl").write_text("".join(to_json(row) + "\n" for row in epochs))
+    evidence = audit.read(folder)
+    assert early_stopping.cut_by_time(evidence) == {chosen["trial"]}
+    method = comparison.compare([evidence]).methods[0]
+    assert method.cut == 1
+    assert method.completed + method.stopped + method.cut + method.failed == method.trials
+    suggested = sum(row.suggestion_seconds is not None for row in evidence.trials)
+    assert method.sampled == suggested - 1
+    table = tables.tables(comparison.compare([evidence]))[0]
+    assert table.rows[0][2].endswith("; 1 cut by the time budget)")
+
+
+def test_one_search_has_no_target_but_one_that_is_asked(tmp_path: Path) -> None:
+    one = [audit.read(write_invented(tmp_path / "one"))]
+    assert comparison.compare(one).times == {}
+    asked = comparison.compare(one, target=0.5)
+    assert (asked.times["TPE"]["epochs"].reached, asked.target_words) == (1, "as asked")
 
 
 def test_few_seeds_are_warned_of(invented: Comparison, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from make_studies import write_invented
 from catdog_ray import audit, retrained
 from catdog_ray.groups import Group, group
 from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS
-from catdog_ray.statistics import estimate, paired_bootstrap, paired_difference
+from catdog_ray.statistics import estimate, paired_bootstrap, paired_difference, unpaired_difference
 
 
 def groups(
@@ -84,6 +84,18 @@ def test_searches_are_paired_by_seed_and_the_baseline_by_retraining_seed(tmp_pat
     against = by_key["TPE", BASELINE, 4].difference
     assert against.mean == pytest.approx(np.mean([np.mean(tpe[s]) - (brief[s] + brief[s + 1]) / 2 for s in tpe]))
     assert against.n == 3
+
+
+def test_searches_that_share_runs_of_the_brief_are_not_paired_with_it(tmp_path: Path) -> None:
+    """Searches 0, 1 and 2 are retrained with seeds 0 and 1, 1 and 2, 2 and 3."""
+    found = groups(tmp_path, seeds=(0, 1, 2))
+    runs = retrained.runs_by_milestone(found)
+    own = [float(np.mean(each)) for each in accuracy(found, "TPE", 4).values()]
+    brief = [run.row.test_accuracy for run in runs[BASELINE][4]]
+    assert (len(own), len(brief)) == (3, 4)
+    by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
+    assert by_key["TPE", BASELINE, 4].difference == unpaired_difference(own, brief)
+    assert by_key["TPE", BASELINE, 4].unit == SEARCHES
 
 
 def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:

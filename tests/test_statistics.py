@@ -16,6 +16,7 @@ from catdog_ray.statistics import (
     interquartile_mean,
     paired_bootstrap,
     paired_difference,
+    unpaired_difference,
 )
 
 
@@ -36,6 +37,21 @@ def test_pairs_without_spread_have_no_interval_and_show_nothing() -> None:
         assert found.mean == pytest.approx(0.1)
         assert (found.low, found.high) == (None, None)
         assert not found.is_shown
+
+
+def test_an_unpaired_difference_is_welchs() -> None:
+    first, second = [0.70, 0.74, 0.75], [0.69, 0.68, 0.72, 0.69, 0.70]
+    a, b = (np.var(side, ddof=1) / len(side) for side in (first, second))
+    freedom = (a + b) ** 2 / (a**2 / 2 + b**2 / 4)  # Welch and Satterthwaite
+    half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(a + b)
+    found = unpaired_difference(first, second)
+    assert (found.n, found.sd) == (3, None)
+    assert found.mean == pytest.approx(0.73 - 0.696)
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+    assert unpaired_difference(first, [0.5]).low is None
+    assert unpaired_difference([0.6, 0.6], [0.5, 0.5]).low is None
+    with pytest.raises(ValueError, match="values on both sides: 3 and 0"):
+        unpaired_difference(first, [])
 
 
 def test_pairs_must_be_pairs() -> None:
