@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -64,8 +65,9 @@ Allocate = Callable[[str, int], np.ndarray]
 
 
 def key(*parts: object) -> str:
-    """The name of the folder for this content."""
-    return hashlib.sha256(repr((_FORMAT, parts)).encode()).hexdigest()[:32]
+    """The name of the folder for this content, as this release of Pillow decodes and draws it."""
+    pillow = importlib.metadata.version("pillow")
+    return hashlib.sha256(repr((_FORMAT, pillow, parts)).encode()).hexdigest()[:32]
 
 
 def folder_of(cache_dir: str, name: str) -> Path:

@@ -75,10 +75,10 @@ def _cores(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]], limi
 
 
 def room(resources: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """How many trials of such a share fit on one node; fractions are counted in the thousandths that Ray keeps."""
-    fits = round(1000 * resources.get("CPU", 0.0)) // round(1000 * cpus)
+    """How many trials of such a share fit on one node; fractions are counted in the ten-thousandths that Ray keeps."""
+    fits = round(10_000 * resources.get("CPU", 0.0)) // round(10_000 * cpus)
     if gpus:
-        fits = min(fits, round(1000 * resources.get("GPU", 0.0)) // round(1000 * gpus))
+        fits = min(fits, round(10_000 * resources.get("GPU", 0.0)) // round(10_000 * gpus))
     return fits
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import capacity, environment, inspection, processes
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.provenance import keras_backend
 from catdog_ray.settings import ClusterSettings, UserError
+
+_log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 2 * 2**30
 
@@ -83,7 +87,8 @@ def _join(settings: ClusterSettings) -> Any:
     common: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": environment.passed_on()},
+        # The driver's backend, which is on record, whatever a node's own Keras is set to.
+        "runtime_env": {"env_vars": {**environment.WORKER, "KERAS_BACKEND": keras_backend()}},
     }
     try:
         if settings.address != "local":
@@ -182,17 +187,37 @@ def failure_reason(tune_trial: Any) -> str:
     return lines[-1] if lines else "the worker was lost"
 
 
-def storage(settings: ClusterSettings, study: Path) -> str:
-    """Where Ray keeps checkpoints: `cluster.storage_path`/<study>, or inside the study."""
+def storage(settings: ClusterSettings, study: StudyDirectory) -> str:
+    """Where Ray keeps checkpoints: `cluster.storage_path`/<study>-<its id>, or inside the study.
+
+    A shared place may hold studies of the same name, of other people or of another day.
+    """
     if settings.storage_path is None:
-        return str((study / "ray").resolve())
+        return str((study.path / "ray").resolve())
     if "://" not in settings.storage_path:
-        return str((Path(settings.storage_path).expanduser() / study.name).resolve())
-    return f"{settings.storage_path.rstrip('/')}/{study.name}"
+        return str((Path(settings.storage_path).expanduser() / study.shared_name).resolve())
+    return f"{settings.storage_path.rstrip('/')}/{study.shared_name}"
+
+
+def remove_checkpoints(storage_path: str) -> None:
+    """Delete what `run_trials` left at a study's place. What cannot be deleted stays, with a warning."""
+    import pyarrow.fs
+
+    try:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(storage_path)
+        filesystem.delete_dir_contents(path, missing_dir_ok=True)
+        filesystem.delete_dir(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        _log.warning("the checkpoints at %s are not needed any more and cannot be deleted (%s)", storage_path, error)
 
 
 def checkpoints(storage_path: str, trial_name: str) -> list[str]:
-    """The checkpoints of one trial that an earlier session left, newest first."""
+    """The checkpoints of one trial that earlier sessions left. Their numbers do not tell which is the newest.
+
+    Ray counts from zero in each session; how far one had come stands inside.
+    """
     import pyarrow.fs
 
     uri = f"{storage_path}/trials/{trial_name}"

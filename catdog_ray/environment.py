@@ -55,12 +55,6 @@ def prepare(settings: ClusterSettings) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
-def passed_on() -> dict[str, str]:
-    """What workers on every node need."""
-    chosen = {name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ}
-    return {**WORKER, **chosen}
-
-
 def _has_token_file() -> bool:
     try:
         return (Path.home() / ".ray" / "auth_token").is_file()

@@ -159,6 +159,12 @@ class StudyDirectory:
             self._lock.close()
             self._lock = None
 
+    @property
+    def shared_name(self) -> str:
+        """Its name and its id, if it has one: what it goes by where other studies of that name may be."""
+        identity = self.read_study().get("id")
+        return f"{self.path.name}-{identity}" if identity else self.path.name
+
     def read_study(self) -> dict[str, Any]:
         """`study.json`; RecordError where it is missing, damaged or of another schema version."""
         path = self.path / "study.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -23,8 +25,17 @@ _LINE_EVERY_S = 10.0
 
 def make_console() -> Console:
     """The terminal; where there is none (a file, a pipe), lines wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=150)
+    console = _Terminal()
+    return console if console.is_terminal else _Terminal(width=150)
+
+
+class _Terminal(Console):
+    """Where the reader of the output goes away (`... | head`), the work goes on in silence: it is in the files."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class LiveView:

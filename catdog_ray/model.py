@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,19 +152,27 @@ def _create_variables(model: keras.Model, classes: int) -> None:
     model.reset_metrics()
 
 
-def multiply_adds(model: keras.Model) -> int:
+def layers_of(network: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a network, and in their place those of the networks that it is made of."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        else:
+            yield layer
+
+
+def multiply_adds(network: keras.Model) -> int:
     """Multiply-accumulate operations of one image's forward pass, over convolutions and dense layers."""
     total = 0
-    for layer in model.layers:
-        weights = getattr(layer, "kernel", None)
-        if weights is None:
+    for layer in layers_of(network):
+        names = ("kernel", "depthwise_kernel", "pointwise_kernel")
+        sizes = [
+            math.prod(kernel.shape) for name in names for kernel in [getattr(layer, name, None)] if kernel is not None
+        ]
+        if not sizes:
             continue
-        # A kernel is used once per output position: height x width of a convolution, one of a dense layer.
-        positions = 1
-        for side in layer.output.shape[1:-1]:
-            positions *= side
-        count = 1
-        for side in weights.shape:
-            count *= side
-        total += positions * count
+        # A kernel is used once per position: height x width of a convolution's output (of its input, where it spreads
+        # that out), one of a dense layer.
+        is_spread = "Transpose" in type(layer).__name__
+        total += sum(sizes) * math.prod((layer.input if is_spread else layer.output).shape[1:-1])
     return total

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 
+from catdog_ray.model import layers_of
 from catdog_ray.settings import UserError
 
 _ENTRIES = {"metadata.json", "config.json", "model.weights.h5"}
@@ -87,6 +88,12 @@ def _read(path: Path) -> tuple[dict[str, Any], int]:
             for entry in entries:
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
                     raise ModelFileError(f"{path}: refused, its {entry.filename} is packed or encrypted")
+                if entry.compress_size != entry.file_size:
+                    # Unpacked entries are read by the one and measured by the other.
+                    raise ModelFileError(
+                        f"{path}: refused, its {entry.filename} says it holds {entry.file_size:,} bytes "
+                        f"and takes {entry.compress_size:,}"
+                    )
             if archive.getinfo("config.json").file_size > _LARGEST_CONFIG_BYTES:
                 raise ModelFileError(f"{path}: refused, its config.json is larger than {_LARGEST_CONFIG_BYTES} bytes")
             damaged = archive.testzip()
@@ -143,20 +150,12 @@ def _require_fitting(path: Path, outline: Any, weights_bytes: int, *, image_size
             f"{path}: refused, its layers need {needed:,} bytes of weights and it holds {weights_bytes:,}"
         )
 
-    for layer in _layers(outline):
+    for layer in layers_of(outline):
         for output in keras.tree.flatten(layer.output):
             if math.prod(side or 1 for side in output.shape) > _LARGEST_ACTIVATION:
                 raise ModelFileError(
                     f"{path}: refused, its layer {layer.name!r} puts out {output.shape} for one picture"
                 )
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def _bytes_each(dtype: str) -> int:

@@ -91,11 +91,14 @@ class SearchRecorder:
         self._study.trials.append(row)
         self._show(f"{trial_name(number)} {row.status}" + (f": {row.reason}" if row.reason else ""))
 
-    def end_running(self) -> None:
-        """What the time budget cut in the middle of an epoch; a trial without any epoch leaves no row."""
-        for number in sorted(self._running):
-            if self._epochs.get(number):
+    def end_begun(self) -> list[TrialRow]:
+        """What the time budget cut, in this session or before it began again; one without any epoch leaves no row."""
+        before = len(self._trials)
+        ended = {row.trial for row in self._trials}
+        for number in sorted(self._epochs):
+            if number not in ended and self._epochs[number]:
                 self.end({"number": number}, None)
+        return self._trials[before:]
 
     def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> TrialEpochRow:
         epoch = EpochRow.of(result)

@@ -64,7 +64,7 @@ def run(
     require_same_length(study, config)
     _drop_uncommitted_predictions(study)
     keeper = _wanted_model(study.path, config, chosen)
-    storage_path = cluster.storage(config.cluster, study.path)
+    storage_path = cluster.storage(config.cluster, study)
     planned = _planned(study, config, chosen, storage_path, keeper)
     recorder = RetrainingRecorder(
         study,
@@ -98,6 +98,14 @@ def run(
             name_of=run_name,
         )
     return study.retrain.read()
+
+
+def missing(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) -> list[tuple[str, int]]:
+    """The runs, (configuration, seed), that have no row at the last milestone."""
+    last = config.retrain.milestones[-1]
+    done = {(row.configuration, row.seed) for row in study.retrain.read() if row.milestone == last}
+    asked = [(candidate.configuration, seed) for seed in _seeds(config) for candidate in chosen]
+    return [run for run in asked if run not in done]
 
 
 def require_same_length(study: StudyDirectory, config: Config, begun_for: int | None = None) -> None:

@@ -84,12 +84,16 @@ class RetrainingRecorder(Callback):
         self._study, self._settings, self._test, self._on_progress = study, settings, test, on_progress
         rows = study.retrain_epochs.read()
         self._epochs = {(row.configuration, row.seed, row.epoch): row for row in rows}
+        self._newest = dict.fromkeys(runs, 0)
+        for row in rows:
+            self._note_epoch(row)
         self._milestones = {(row.configuration, row.seed, row.milestone): row for row in study.retrain.read()}
         self._before_s = max([row.elapsed_s for row in rows], default=0.0)
         self._started, self._new_epochs = time.monotonic(), 0
         self._runs = list(runs)
         self._running: set[str] = set()
         self._done, self._failed = len(self._runs) - planned, 0
+        self._lost: set[tuple[str, int]] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles what it is given for a restore of its own, which is never used."""
@@ -116,6 +120,7 @@ class RetrainingRecorder(Callback):
         epoch = self._epoch_row(parameters, result)
         self._study.retrain_epochs.append(epoch)
         self._epochs[key] = epoch
+        self._note_epoch(epoch)
         self._new_epochs += 1
         self._show(
             f"{run_name(parameters)} epoch {epoch.epoch}: test accuracy {epoch.test_accuracy:.3f}", is_event=False
@@ -143,6 +148,7 @@ class RetrainingRecorder(Callback):
             RetrainFailure(configuration, seed, epochs, reason, elapsed_s=self._elapsed_s())
         )
         self._failed += 1
+        self._lost.add((configuration, seed))
         self._running.discard(run_name(parameters))
         self._show(f"{run_name(parameters)} failed: {reason}")
 
@@ -189,6 +195,11 @@ class RetrainingRecorder(Callback):
             elapsed_s=self._elapsed_s(),
         )
 
+    def _note_epoch(self, row: RetrainEpochRow) -> None:
+        run = row.configuration, row.seed
+        if run in self._newest:
+            self._newest[run] = max(self._newest[run], row.epoch)
+
     def _elapsed_s(self) -> float:
         return self._before_s + time.monotonic() - self._started
 
@@ -196,9 +207,8 @@ class RetrainingRecorder(Callback):
         if self._on_progress is None:
             return
         last = self._settings.milestones[-1]
-        left_epochs = len(self._runs) * last - len(self._epochs)
+        left_epochs = sum(max(0, last - epoch) for run, epoch in self._newest.items() if run not in self._lost)
         rate = self._new_epochs / (time.monotonic() - self._started)
-        newest = [max((k[2] for k in self._epochs if k[:2] == run), default=0) for run in self._runs]
         self._on_progress(
             Progress(
                 stage="retraining",
@@ -207,7 +217,7 @@ class RetrainingRecorder(Callback):
                 completed=self._done,
                 stopped=0,
                 failed=self._failed,
-                epochs=sum(newest),
+                epochs=sum(self._newest.values()),
                 elapsed_s=self._elapsed_s(),
                 left_s=left_epochs / rate if rate else None,
                 best="-",

@@ -28,6 +28,9 @@ from catdog_ray.settings import (
     nearest,
 )
 
+_RAYS_UNIT = 0.0001
+"""Ray keeps shares of a CPU or GPU in these."""
+
 _LARGEST_DRAWN_BYTES = 8 * 2**30
 """Drawn pictures are drawn in memory, all at once."""
 
@@ -93,11 +96,14 @@ def check(config: Config) -> None:
             f"got {list(retrain.milestones)!r}"
         )
     cpus = cluster.cpus_per_trial
-    if cpus != AUTO and (isinstance(cpus, str) or cpus <= 0):
-        raise ConfigError(f"cluster.cpus_per_trial must be above 0 or {AUTO}, got {cluster.cpus_per_trial!r}")
-    if cluster.gpus_per_trial < 0 or (cluster.gpus_per_trial > 1 and cluster.gpus_per_trial % 1):
+    if cpus != AUTO and (isinstance(cpus, str) or cpus < _RAYS_UNIT):
         raise ConfigError(
-            "cluster.gpus_per_trial must be 0, a fraction of one GPU, or a whole number, "
+            f"cluster.cpus_per_trial must be at least {_RAYS_UNIT} or {AUTO}, got {cluster.cpus_per_trial!r}"
+        )
+    gpus = cluster.gpus_per_trial
+    if (gpus and gpus < _RAYS_UNIT) or (gpus > 1 and gpus % 1):
+        raise ConfigError(
+            f"cluster.gpus_per_trial must be 0, a fraction of one GPU from {_RAYS_UNIT} on, or a whole number, "
             f"got {cluster.gpus_per_trial!r}"
         )
     if cluster.max_concurrent is not None:

@@ -39,7 +39,7 @@ def run(
     past = Past.read(study, settings)
     study.trials.append(*past.settled)
     finished = [*past.finished, *past.settled]
-    planned = _planned(past, config, finished, cluster.storage(config.cluster, study.path))
+    planned = _planned(past, config, finished, cluster.storage(config.cluster, study))
     taken = {row.trial for row in finished} | {item.number for item in planned}
     open_numbers = [number for number in range(settings.num_samples) if number not in taken]
     recorder = SearchRecorder(
@@ -79,11 +79,12 @@ def run(
             callback=_Recorder(recorder),
             settings=config.cluster,
             share=share,
-            storage_path=cluster.storage(config.cluster, study.path),
+            storage_path=cluster.storage(config.cluster, study),
             name_of=lambda parameters: trial_name(parameters["number"]),
             stop=TimeBudget(left_s) if math.isfinite(left_s) else None,
         )
-        recorder.end_running()
+    if math.isfinite(left_s):
+        recorder.end_begun()
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 

@@ -18,7 +18,6 @@ from catdog_ray.settings import STOCK, Config, RunFailed
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster
-    from catdog_ray.compare import Study
 
 
 def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
@@ -27,10 +26,11 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     Raises RunFailed where no trial has a score, Interrupted on Ctrl-C.
     """
     environment.prepare(config.cluster)
-    from catdog_ray import compare, live, plots, study
+    from catdog_ray import compare, download, live, plots, study
 
     console = live.make_console()
-    console.print(f"study {folder}: data {config.data.source}, {config.label}", highlight=False, markup=False)
+    source = download.without_secrets(config.data.source) if "://" in config.data.source else config.data.source
+    console.print(f"study {folder}: data {source}, {config.label}", highlight=False, markup=False)
     try:
         with live.LiveView(console, config.name) as view:
             splits = study.run(
@@ -60,17 +60,10 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     console.print(
         f"written to {folder}: {', '.join(written)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
     )
-    _require_success(folder, found, config)
-
-
-def _require_success(folder: Path, found: Study, config: Config) -> None:
-    """RunFailed where nothing was found, or a retraining run that was asked for has no result."""
     if best_trial(found.trials) is None:
         raise RunFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")
-    last = config.retrain.milestones[-1] if config.retrain.enabled else 0
-    done = {(row.configuration, row.seed) for row in found.retrain if row.milestone == last}
-    lost = {(row.configuration, row.seed) for row in StudyDirectory(folder).retrain_failures.read()} - done
-    if config.retrain.enabled and lost:
+    lost = study.lost(folder, config, top=top)
+    if lost:
         names = ", ".join(f"{configuration} seed {seed}" for configuration, seed in sorted(lost))
         raise RunFailed(f"retraining failed for {names}; the reasons are in {folder / 'retrain-failures.jsonl'}")
 

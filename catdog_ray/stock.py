@@ -91,6 +91,8 @@ def run(
             _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder, left_s=left_s)
         finally:
             shutil.rmtree(project, ignore_errors=True)
+    if left_s is not None:
+        recorder.end_begun()
     return sorted(study.trials.read(), key=lambda row: row.trial)
 
 
@@ -107,7 +109,6 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> No
     try:
         while True:
             if not receiver.poll(None if end == math.inf else max(0.0, end - time.monotonic())):
-                recorder.end_running()
                 return
             try:
                 kind, *content = receiver.recv()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ def run(
         if with_search or _can_retrain(study, config):
             with cluster.connect(config.cluster) as running_on:
                 describe(nodes=list(running_on.nodes))
-                preflight.check(config.cluster, cluster.storage(config.cluster, study.path))
+                preflight.check(config.cluster, cluster.storage(config.cluster, study))
                 if on_cluster is not None:
                     on_cluster(running_on)
                 _require_network(config, splits)
@@ -61,9 +62,22 @@ def run(
                     chosen = retraining.candidates(config, study.trials.read(), top=top)
                     describe(retrain_epochs=config.retrain.milestones[-1])
                     retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
-        # Checkpoints served to resume; nothing is left to resume.
-        shutil.rmtree(study.path / "ray", ignore_errors=True)
+        if not _lost(study, config, top):
+            # Checkpoints served to resume; nothing is left to resume.
+            cluster.remove_checkpoints(cluster.storage(config.cluster, study))
+            shutil.rmtree(study.path / "ray", ignore_errors=True)
     return splits
+
+
+def lost(folder: Path, config: Config, *, top: int = 1) -> list[tuple[str, int]]:
+    """The retraining runs, (configuration, seed), that were asked for and have not reached their last milestone."""
+    return _lost(StudyDirectory(folder), config, top)
+
+
+def _lost(study: StudyDirectory, config: Config, top: int) -> list[tuple[str, int]]:
+    if not _can_retrain(study, config):
+        return []
+    return retraining.missing(study, config, retraining.candidates(config, study.trials.read(), top=top))
 
 
 def _can_retrain(study: StudyDirectory, config: Config) -> bool:
@@ -99,9 +113,12 @@ def _described(
         )
     retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
+    has_searched = with_search or not earlier
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": study.path.name,
+        # A study that was begun without one has its checkpoints under its name alone.
+        **({} if earlier and "id" not in earlier else {"id": earlier.get("id") or secrets.token_hex(4)}),
         "label": config.label,
         "method": config.search.method,
         "objective": OBJECTIVE.format(window=config.search.scoring_window),
@@ -110,17 +127,25 @@ def _described(
         # A killed session left no end; its last row tells how far it came.
         "wall_s": max(earlier.get("wall_s", 0.0), _elapsed_s(study)),
         "sessions": earlier.get("sessions", 0) + 1,
-        "commit": commit(),
-        "versions": versions(),
+        # A later retraining does not change what searched, on what, and with what settings: that stands beside it.
+        **(
+            {"commit": commit(), "versions": versions()}
+            if has_searched
+            else {"commit": earlier.get("commit"), "versions": earlier.get("versions", {})}
+        ),
         "backend": backend,
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
-        # A later retraining does not change what the study was begun with.
-        "config": portable(config.as_dict()) if with_search or not earlier else earlier["config"],
-        **{name: earlier[name] for name in ("share", "retrain_epochs") if name in earlier},
+        "config": portable(config.as_dict()) if has_searched else earlier["config"],
+        **{name: earlier[name] for name in ("share", "retrain_epochs", "retraining") if name in earlier},
     }
+    if not has_searched:
+        facts["retraining"] = {"commit": commit(), "versions": versions(), "nodes": []}
+    is_searched = not with_search and _is_searched(study, earlier)
 
-    def describe(**changed: Any) -> None:
+    def describe(*, nodes: list[Any] | None = None, **changed: Any) -> None:
+        if nodes is not None:
+            (facts if has_searched else facts["retraining"])["nodes"] = nodes
         facts.update(changed)
         study.write_study(facts)
 
@@ -129,12 +154,18 @@ def _described(
     state = "failed"
     try:
         yield describe
-        state = "finished"
+        state = "finished" if with_search or is_searched else "interrupted"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
     finally:
         describe(state=state, wall_s=facts["wall_s"] + time.monotonic() - started)
+
+
+def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:
+    """Whether the search of a study came to its end, whatever became of a retraining."""
+    wanted = earlier.get("config", {}).get("search", {}).get("num_samples")
+    return earlier.get("state") == "finished" or len({row.trial for row in study.trials.read()}) == wanted
 
 
 def _elapsed_s(study: StudyDirectory) -> float:

@@ -134,8 +134,16 @@ def load_checkpoint(path: Path, network: keras.Model) -> int:
     return epoch
 
 
+def _seed_generators(network: keras.Model) -> list[Any]:
+    """Those of all layers that draw, such as dropout, noise and random flips, in nested models too."""
+    found = []
+    for layer in model.layers_of(network):
+        found += [value for value in vars(layer).values() if isinstance(value, keras.random.SeedGenerator)]
+    return found
+
+
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reseeds dropout at the start of every epoch, watches the loss, and hands out one row per epoch.
+    """Reseeds layers that draw at the start of every epoch, watches the loss, and hands out one row per epoch.
 
     Scores `selection` itself where it is given, with `flip`; otherwise Keras has validated.
     """
@@ -152,12 +160,10 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch, self._started = epoch, time.perf_counter()
-        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
-        for index, layer in enumerate(dropouts):
-            # Keras does not save a dropout's seed state; derived from (seed, epoch) it needs no saving.
+        for index, generator in enumerate(_seed_generators(self.model)):
+            # Their state is in no checkpoint; derived from (seed, epoch) it needs no saving.
             state = np.random.SeedSequence([self._seed, epoch, index]).generate_state(2)
-            if layer.rate > 0:
-                layer.seed_generator.state.assign(state.astype("uint32"))
+            generator.state.assign(state.astype("uint32"))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if batch == 0 and keras.backend.backend() == "torch":

@@ -241,22 +241,23 @@ class _Course:
                 network.save(folder / "model.keras")
 
     def _fetch_checkpoint(self, folder: Path) -> Path | None:
-        """A whole checkpoint: Ray's own after a lost worker, or one that an interrupted session left."""
+        """The furthest whole checkpoint: Ray's own after a lost worker, or one that an interrupted session left."""
         from catdog_ray.train import CheckpointError, checkpoint_epoch
 
         own = tune.get_checkpoint()
         # Ray's own is of this session, in which every report was received before the next epoch began.
         found = [(own, math.inf)] if own else []
         found += [(tune.Checkpoint(uri), self._parameters["resume_before"]) for uri in self._parameters["resume_from"]]
+        furthest: tuple[int, Path | None] = 0, None
         for number, (checkpoint, before) in enumerate(found):
             try:
                 local = Path(checkpoint.to_directory(str(folder / str(number))))
                 epoch = checkpoint_epoch(local / "checkpoint.npz")
-                self._accuracies = json.loads((local / "accuracies.json").read_text(encoding="utf-8"))
+                accuracies = json.loads((local / "accuracies.json").read_text(encoding="utf-8"))
             except (OSError, ValueError, CheckpointError):
                 # Torn by the crash that made it needed; the one before it will do.
                 continue
-            if len(self._accuracies) == epoch < before:
-                return local / "checkpoint.npz"
-        self._accuracies = []
-        return None
+            if len(accuracies) == epoch < before and epoch > furthest[0]:
+                furthest = epoch, local / "checkpoint.npz"
+                self._accuracies = accuracies
+        return furthest[1]

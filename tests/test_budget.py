@@ -65,3 +65,10 @@ def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -
         # The budget is of all sessions together: nothing is left of it.
         assert search.run(study, config, splits.train, splits.selection, running_on=ray_cluster) == rows
         assert len(study.epochs.read()) == counted
+        # Killed before the ends were written: nothing is left of the time, and the trials end with what they have.
+        lines = (study.path / "trials.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        (study.path / "trials.jsonl").write_text("".join(lines[1:]), encoding="utf-8")
+        again = search.run(study, config, splits.train, splits.selection, running_on=ray_cluster)
+        assert [(row.trial, row.status, row.epochs, row.objective) for row in again] == [
+            (row.trial, row.status, row.epochs, row.objective) for row in rows
+        ]

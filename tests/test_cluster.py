@@ -17,6 +17,7 @@ from conftest import LOCAL
 from small import quick_config
 
 from catdog_ray import capacity, cluster
+from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory
 from catdog_ray.past import asha_scheduler
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.space import HyperParameters
@@ -157,20 +158,34 @@ def test_the_reason_of_a_failure_is_the_last_line(tmp_path: Path, text: str | No
 
 
 def test_storage_is_the_study_or_a_shared_place(tmp_path: Path):
-    study = tmp_path / "results" / "study"
-    assert cluster.storage(LOCAL, study) == str(study / "ray")
-    shared = dataclasses.replace(LOCAL, storage_path="s3://bucket/folder/")
-    assert cluster.storage(shared, study) == "s3://bucket/folder/study"
-    relative = dataclasses.replace(LOCAL, storage_path="shared")
-    assert cluster.storage(relative, study) == str(Path.cwd() / "shared" / "study")
+    with StudyDirectory(tmp_path / "results" / "study") as study:
+        assert cluster.storage(LOCAL, study) == str(study.path / "ray")
+        shared = dataclasses.replace(LOCAL, storage_path="s3://bucket/folder/")
+        relative = dataclasses.replace(LOCAL, storage_path="shared")
+        # Another's study of that name has another id; one of before there were ids has its checkpoints by its name.
+        for identity, name in (({"id": "0a1b2c3d"}, "study-0a1b2c3d"), ({}, "study")):
+            study.write_study({"schema_version": SCHEMA_VERSION, **identity})
+            assert cluster.storage(shared, study) == f"s3://bucket/folder/{name}"
+            assert cluster.storage(relative, study) == str(Path.cwd() / "shared" / name)
 
 
-def test_checkpoints_of_a_trial_newest_first(tmp_path: Path):
+def test_what_served_to_resume_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "place" / "trials" / "trial-0001").mkdir(parents=True)
+    (tmp_path / "place" / "trials" / "trial-0001" / "file").touch()
+    for _ in range(2):
+        cluster.remove_checkpoints(str(tmp_path / "place"))
+        assert not (tmp_path / "place").exists()
+    assert caplog.text == ""
+    cluster.remove_checkpoints("nosuch://bucket/place")
+    assert "nosuch://bucket/place are not needed any more and cannot be deleted" in caplog.text
+
+
+def test_checkpoints_of_a_trial(tmp_path: Path):
     for number in (0, 10, 9):
         (tmp_path / "trials" / "trial-0001" / f"checkpoint_{number:06d}").mkdir(parents=True)
     (tmp_path / "trials" / "trial-0001" / "other").mkdir()
     found = cluster.checkpoints(str(tmp_path), "trial-0001")
-    assert [Path(uri).name for uri in found] == ["checkpoint_000010", "checkpoint_000009", "checkpoint_000000"]
+    assert {Path(uri).name for uri in found} == {"checkpoint_000010", "checkpoint_000009", "checkpoint_000000"}
     assert cluster.checkpoints(str(tmp_path), "trial-0002") == []
 
 

@@ -386,8 +386,9 @@ def test_being_terminated_is_an_interruption(capsys: pytest.CaptureFixture[str])
         "command.run(lambda _: print('x'))",
         "command.run(lambda _: print('x', flush=True))",
         "from catdog_ray import tune; command.run(tune.main, ['--help'])",
+        "from catdog_ray import live; command.run(lambda _: [live.make_console().print('x' * 100_000)] * 2)",
     ],
-    ids=["much", "little", "at once", "help"],
+    ids=["much", "little", "at once", "help", "table"],
 )
 def test_a_reader_that_went_away_is_no_failure(code: str, tmp_path: Path) -> None:
     """`... | head -1`: also where the little that was printed is only written when the interpreter ends."""

@@ -51,6 +51,20 @@ def test_multiply_adds_by_hand():
     assert model.multiply_adds(network) == by_hand
 
 
+def test_multiply_adds_of_separable_and_spreading_convolutions_in_a_nested_model():
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.SeparableConv2D(5, 3, padding="same")])
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            inner,
+            keras.layers.Conv2DTranspose(4, 2, strides=2, padding="same"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    assert model.multiply_adds(network) == 8 * 8 * (9 * 3 + 3 * 5) + 8 * 8 * (4 * 4 * 5) + 4 * 2
+
+
 def test_depth_and_classes_from_the_trial():
     deep = HyperParameters.of({**POINT, "conv_layers": 3, "dense_layers": 2})
     network = model.build(deep, ModelSettings("same", 4, 1), image_size=16, classes=3)

@@ -171,6 +171,17 @@ def test_archives_that_are_not_as_keras_writes_them(good: Path, tmp_path: Path) 
     assert refusal(path).startswith("is no model file")
 
 
+def test_an_entry_that_says_it_is_larger_than_it_is(good: Path, tmp_path: Path) -> None:
+    """The size in the archive's directory bounds what a network may need, and whoever made the file wrote it."""
+    content = bytearray(good.read_bytes())
+    place = content.rindex(b"model.weights.h5")  # in the directory, whose entry begins 46 bytes before the name
+    assert content[place - 46 : place - 42] == b"PK\x01\x02"
+    content[place - 22 : place - 18] = (4_000_000_000).to_bytes(4, "little")
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    assert refusal(path).startswith("refused, its model.weights.h5 says it holds 4,000,000,000 bytes and takes ")
+
+
 def test_weights_that_lie_elsewhere(good: Path, tmp_path: Path) -> None:
     """HDF5 can point into any other file of the machine."""
     secret = tmp_path / "secret"

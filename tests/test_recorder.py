@@ -88,8 +88,9 @@ def test_what_runs_at_the_end_of_the_time_is_stopped_with_what_it_has(recording)
         recorder.start(number)
     recorder.epoch(parameters(0), result(1, 0.5))
     recorder.epoch(parameters(0), result(2, 0.6))
-    recorder.end_running()
+    assert recorder.end_begun() == study.trials.read()
     assert [(row.trial, row.status, row.epochs) for row in study.trials.read()] == [(0, "stopped", 2)]
+    assert recorder.end_begun() == []
     assert shown[-1].stopped == 1
 
 

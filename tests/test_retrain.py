@@ -56,6 +56,10 @@ def test_a_cut_search_is_retrained_and_not_compared(cut_study: Path):
     facts = StudyDirectory(cut_study).read_study()
     assert facts["share"] == {"cpus": 1, "gpus": 0, "at_once": 3}  # of the search
     assert facts["retrain_epochs"] == 2
+    # The search is as it was: cut, and not this code's work.
+    assert (facts["state"], facts["commit"], facts["versions"]) == ("interrupted", None, {})
+    assert facts["retraining"]["versions"]["keras"]
+    assert (facts["nodes"], len(facts["retraining"]["nodes"])) == ([], 1)
     rows = StudyDirectory(cut_study).retrain.read()
     expected = {(c, s, m) for c in ("trial-0001", "baseline") for s in (0, 1) for m in (1, 2)}
     assert {(row.configuration, row.seed, row.milestone) for row in rows} == expected

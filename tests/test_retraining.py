@@ -14,7 +14,7 @@ from small import POINT, images, quick_config
 from catdog_ray import retraining
 from catdog_ray.data import Splits
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import TrialRow
+from catdog_ray.records import Progress, TrialRow
 from catdog_ray.settings import UserError
 from catdog_ray.space import HyperParameters
 
@@ -181,8 +181,15 @@ def test_later_milestones_go_on_from_the_rows(finished, tmp_path: Path, ray_clus
     shutil.copytree(folder, tmp_path / "study")
     later = dataclasses.replace(CONFIG, retrain=dataclasses.replace(CONFIG.retrain, milestones=(2, 3, 4), seeds=1))
     with StudyDirectory(tmp_path / "study") as study:
-        rows = retraining.run(study, later, SPLITS, chosen, running_on=ray_cluster)
+        shown: list[Progress] = []
+        assert retraining.missing(study, later, chosen) == [("trial-0001", 3), ("baseline", 3)]
+        rows = retraining.run(study, later, SPLITS, chosen, running_on=ray_cluster, on_progress=shown.append)
+        assert retraining.missing(study, later, chosen) == []
     assert sorted(r.milestone for r in rows if (r.configuration, r.seed) == ("baseline", 3)) == [2, 3, 4]
+    # Epochs of the other seed, which is on record too, are not taken for epochs of these.
+    assert {progress.epochs for progress in shown} == {6, 7, 8}
+    assert all(progress.left_s is None or progress.left_s >= 0 for progress in shown)
+    assert shown[-1].left_s == 0
 
 
 def test_a_schedule_is_not_retrained_to_another_length(finished, tmp_path: Path, ray_cluster):

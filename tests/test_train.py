@@ -148,6 +148,33 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
         rows_of(2, resume_from=path)
 
 
+def noisy(hyperparameters, input_shape, classes) -> keras.Model:
+    """Layers that draw, some in a network inside."""
+    inner = keras.Sequential([keras.Input(input_shape), keras.layers.GaussianNoise(0.3), keras.layers.RandomFlip()])
+    hidden = [keras.layers.Flatten(), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.4)]
+    return keras.Sequential([inner, *hidden, keras.layers.Dense(classes, activation="softmax")])
+
+
+def test_a_resumed_run_draws_what_an_uninterrupted_one_does_in_every_layer(tmp_path: Path):
+    path = tmp_path / "checkpoint.npz"
+    own = dataclasses.replace(CONFIG.model, builder="test_train:noisy")
+    settings = dataclasses.replace(PLAIN, model=own)
+    found: list[list[float]] = [[], []]
+
+    def fit(place: int, epochs: int, **options: Any) -> None:
+        def on_epoch(row: EpochRow, network: keras.Model) -> None:
+            found[place].append(row.train_loss)
+            if row.epoch == 2:
+                train.save_checkpoint(path, network, epoch=2)
+
+        train.fit(POINT, images(), images(24), settings=settings, epochs=epochs, seed=3, on_epoch=on_epoch, **options)
+
+    fit(0, 4)
+    fit(1, 4, resume_from=path)
+    assert found[1] == pytest.approx(found[0][2:], abs=1e-5)
+    assert abs(found[0][2] - found[0][3]) > 1e-4
+
+
 def test_divergence_ends_the_fit_at_once():
     rows: list[EpochRow] = []
     wild = HyperParameters.of({**POINT, "learning_rate": 1e18})
