@@ -237,7 +237,7 @@ def selection_table(recipes: Recipes) -> Table:
 
 def retrained_tables(runs: Mapping[str, Sequence[Run]]) -> list[Table]:
     """What the retrained recipes give on the test split."""
-    from catdog_ray.retrained import BASELINE
+    from catdog_ray.retrained import BASELINE, IMAGES
     from catdog_ray.statistics import estimate
     from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells
 
@@ -253,9 +253,15 @@ def retrained_tables(runs: Mapping[str, Sequence[Run]]) -> list[Table]:
         for recipe, own in runs.items()
         if own
     )
+    found = retrained_differences(runs)
+    shown_over_seeds = {recipe for recipe, item in found if item.unit != IMAGES and item.difference.is_shown}
     differences = tuple(
-        (f"{recipe} minus {REFERENCE}", counted(item.difference.n, item.unit), *difference_cells(item.difference))
-        for recipe, item in retrained_differences(runs)
+        (
+            f"{recipe} minus {REFERENCE}",
+            counted(item.difference.n, item.unit),
+            *difference_cells(item.difference, is_claim=recipe in shown_over_seeds),
+        )
+        for recipe, item in found
     )
     images = {run.row.test_images for own in runs.values() for run in own}
     return [
@@ -277,9 +283,11 @@ def retrained_tables(runs: Mapping[str, Sequence[Run]]) -> list[Table]:
     ]
 
 
-def difference_cells(item: Difference) -> tuple[str, str, str]:
-    """Mean, interval, and what may be said."""
+def difference_cells(item: Difference, *, is_claim: bool = True) -> tuple[str, str, str]:
+    """Mean, interval, and what may be said; images alone never speak for a recipe (`is_claim` false)."""
     verdict = NO_DIFFERENCE if not item.is_shown else "better" if item.mean > 0 else "worse"
+    if item.is_shown and not is_claim:
+        verdict = f"these models differ, {NO_DIFFERENCE} for other seeds"
     return points(item.mean, signed=True), interval(item.low, item.high, signed=True), verdict
 
 

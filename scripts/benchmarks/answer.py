@@ -224,9 +224,9 @@ def search(module: str, flags: Sequence[str], folder: Path, *, seed: int) -> Sea
 def rises(reports: Sequence[tuple[float, float]]) -> list[list[float]]:
     """Those of the reports (second, objective) that are better than all before them."""
     found: list[list[float]] = []
-    for second, value in sorted(reports):
+    for second, value in sorted((round(second, 3), round(value, 6)) for second, value in reports):
         if not found or value > found[-1][1]:
-            found.append([round(second, 3), round(value, 6)])
+            found.append([second, value])
     return found
 
 

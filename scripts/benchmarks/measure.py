@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,13 +56,6 @@ def in_turn(ours: Timed, theirs: Timed, *, repetitions: int, warm_up: int = 1) -
         for timed, found in ((ours, first), (theirs, second))[:: 1 if repetition % 2 == 0 else -1]:
             found.append(timed())
     return Measurement(first, second)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
