@@ -17,6 +17,9 @@ from catdog_ray.ledger import StudyDirectory
 from catdog_ray.provenance import keras_backend
 from catdog_ray.settings import ClusterSettings, UserError
 
+_TRIALS = "trials"
+"""What Ray calls the folder of a study's trials."""
+
 _log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 2 * 2**30
@@ -156,7 +159,7 @@ def run_trials(
             trial_dirname_creator=named,
         ),
         run_config=tune.RunConfig(
-            name="trials",
+            name=_TRIALS,
             storage_path=storage_path,
             callbacks=[callback],
             stop=stop,
@@ -204,8 +207,7 @@ def remove_checkpoints(storage_path: str) -> None:
     import pyarrow.fs
 
     try:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(storage_path)
-        filesystem.delete_dir_contents(path, missing_dir_ok=True)
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(f"{storage_path}/{_TRIALS}")
         filesystem.delete_dir(path)
     except FileNotFoundError:
         return
@@ -220,7 +222,7 @@ def checkpoints(storage_path: str, trial_name: str) -> list[str]:
     """
     import pyarrow.fs
 
-    uri = f"{storage_path}/trials/{trial_name}"
+    uri = f"{storage_path}/{_TRIALS}/{trial_name}"
     try:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
         selector = pyarrow.fs.FileSelector(path, allow_not_found=True)

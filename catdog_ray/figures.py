@@ -153,7 +153,8 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             if difference.low is not None and difference.high is not None:
                 axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
-            epochs = "" if item.milestone is None else f", {item.milestone} epochs"
+            end = ", at the end" if name == "searches" else ""
+            epochs = end if item.milestone is None else f", {item.milestone} epochs"
             _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n})")
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_ylim(len(items) - 0.5, -0.9)

@@ -160,6 +160,11 @@ class StudyDirectory:
             self._lock = None
 
     @property
+    def row_paths(self) -> tuple[Path, ...]:
+        """The files of rows, which may not be there yet."""
+        return tuple(file.path for file in self._row_files)
+
+    @property
     def shared_name(self) -> str:
         """Its name and its id, if it has one: what it goes by where other studies of that name may be."""
         identity = self.read_study().get("id")

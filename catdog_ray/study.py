@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import builder, cluster, data, inspection, origins, preflight, retraining, search, stock, trial
+from catdog_ray import builder, cluster, data, inspection, mirror, origins, preflight, retraining, search, stock, trial
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
@@ -48,20 +48,21 @@ def run(
         if with_search or _can_retrain(study, config):
             with cluster.connect(config.cluster) as running_on:
                 describe(nodes=list(running_on.nodes))
-                preflight.check(config.cluster, cluster.storage(config.cluster, study))
+                place = cluster.storage(config.cluster, study)
+                preflight.check(config.cluster, place)
                 if on_cluster is not None:
                     on_cluster(running_on)
                 _require_network(config, splits)
-                if with_search:
-                    share = running_on.share(runs=config.search.num_samples)
-                    describe(share=share.__dict__)
-                    search.run(
-                        study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress
-                    )
-                if _can_retrain(study, config):
-                    chosen = retraining.candidates(config, study.trials.read(), top=top)
-                    describe(retrain_epochs=config.retrain.milestones[-1])
-                    retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
+                with mirror.mirrored(study, place if config.cluster.storage_path else None):
+                    if with_search:
+                        share = running_on.share(runs=config.search.num_samples)
+                        describe(share=share.__dict__)
+                        images = splits.train, splits.selection
+                        search.run(study, config, *images, running_on=running_on, on_progress=on_progress)
+                    if _can_retrain(study, config):
+                        chosen = retraining.candidates(config, study.trials.read(), top=top)
+                        describe(retrain_epochs=config.retrain.milestones[-1])
+                        retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
         if not _lost(study, config, top):
             # Checkpoints served to resume; nothing is left to resume.
             cluster.remove_checkpoints(cluster.storage(config.cluster, study))

@@ -174,7 +174,7 @@ def test_what_served_to_resume_is_removed(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / "place" / "trials" / "trial-0001" / "file").touch()
     for _ in range(2):
         cluster.remove_checkpoints(str(tmp_path / "place"))
-        assert not (tmp_path / "place").exists()
+        assert not (tmp_path / "place" / "trials").exists()
     assert caplog.text == ""
     cluster.remove_checkpoints("nosuch://bucket/place")
     assert "nosuch://bucket/place are not needed any more and cannot be deleted" in caplog.text

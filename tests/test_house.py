@@ -93,6 +93,7 @@ HOUSE = {
     "metrics": Room(0, inside_functions="ray"),
     "spot": Room(0, "ray"),
     "preflight": Room(5, inside_functions="ray pyarrow"),
+    "mirror": Room(5, inside_functions="pyarrow"),
     "trial": Room(7, "numpy ray", inside_functions="keras backend evaluation model train"),
     "searchers": Room(6, "numpy ray optuna"),
     "past": Room(6, "ray"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 from catdog_ray.ledger import StudyDirectory
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "shared" / "data" / "cats_and_dogs_filtered.zip"
 
@@ -191,6 +194,39 @@ def test_a_killed_driver_is_resumed_to_the_asked_number_of_trials(tmp_path: Path
     assert_whole(folder, 4)
     assert StudyDirectory(folder).epochs.read()[: len(before)] == before
     assert StudyDirectory(folder).read_study()["sessions"] == 2
+
+
+def test_a_study_whose_disk_is_lost_goes_on_from_the_shared_place(tmp_path: Path):
+    shared = {"cluster.storage_path": str(tmp_path / "shared")}
+    process = start(command(tmp_path, "--num-samples", "4", "--name", "lost", search__max_epochs=10, **shared))
+    folder = tmp_path / "results" / "lost"
+    wait_for_epochs(folder, 4, process)
+    before = StudyDirectory(folder).epochs.read()
+    place = tmp_path / "shared" / StudyDirectory(folder).shared_name
+    deadline = time.monotonic() + 60
+    while not list((place / "rows").glob("epochs.jsonl.*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.kill()
+    process.communicate(timeout=30)
+    shutil.rmtree(folder)
+    fetched = run(
+        [sys.executable, str(ROOT / "scripts" / "fetch_study.py"), str(place), "--output", str(folder.parent)]
+    )
+    assert fetched.returncode == 0, fetched.stderr
+    rows = StudyDirectory(folder).epochs.read()
+    assert rows == before[: len(rows)] or before == rows[: len(before)]
+    again = resume_command(tmp_path, "lost", "--no-retrain", "--data", "drawn")
+    again += [
+        part
+        for key, value in {**shared, **ONE_AT_ONCE, "data.cache_dir": tmp_path / "cache"}.items()
+        for part in ("--set", f"{key}={value}")
+    ]
+    done = run(again)
+    assert done.returncode == 0, done.stderr
+    assert_whole(folder, 4)
+    assert StudyDirectory(folder).epochs.read()[: len(rows)] == rows
+    # The rows stay there, what only served to resume does not.
+    assert sorted(path.name for path in place.iterdir()) == ["rows"]
 
 
 def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: Path):

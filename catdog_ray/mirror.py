@@ -1,0 +1,193 @@
+"""A study's rows at the shared place too: losing the machine of the driver costs seconds, not the study.
+
+What is appended to a row file is copied every few seconds as a segment that nobody changes, named by the file, by how
+often that file was replaced, and by where in it the segment begins. `fetch` puts a study together again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catdog_ray.ledger import RecordError, StudyDirectory
+
+EVERY_S = 5.0
+
+_FACTS = "study.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Copied:
+    """How far one file was copied: its inode when that began, the number of that beginning, and the bytes since."""
+
+    inode: int
+    generation: int
+    size: int
+
+
+class Mirror:
+    """Copies the rows of one study to `place`, a path or address that pyarrow knows. `place` may hold its segments."""
+
+    def __init__(self, study: StudyDirectory, place: str) -> None:
+        self._study, self._place = study, place
+        self._facts = b""
+        self._copied: dict[str, _Copied] = {}
+
+    def push(self) -> None:
+        """Copy what was written since the last time. Raises OSError."""
+        filesystem, folder = _rows_of(self._place)
+        filesystem.create_dir(folder, recursive=True)
+        for file in self._study.row_paths:
+            if file.is_file():
+                self._push_rows(filesystem, folder, file)
+        facts = (self._study.path / _FACTS).read_bytes()
+        if facts != self._facts:
+            _write(filesystem, f"{folder}/{_FACTS}", facts)
+            self._facts = facts
+
+    def _push_rows(self, filesystem: Any, folder: str, file: Path) -> None:
+        with file.open("rb") as opened:
+            inode = os.fstat(opened.fileno()).st_ino
+            known = self._copied.get(file.name)
+            if known is None:
+                known = self._earlier(filesystem, folder, file, inode)
+            elif known.inode != inode:
+                # Replaced as a whole, as where a crash left predictions without their row.
+                known = _Copied(inode, known.generation + 1, 0)
+            opened.seek(known.size)
+            content = opened.read()
+        # A row that is being written is left for the next time.
+        content = content[: content.rfind(b"\n") + 1]
+        if content:
+            _write(filesystem, f"{folder}/{file.name}.{known.generation:04d}.{known.size:015d}", content)
+            known.size += len(content)
+        self._copied[file.name] = known
+
+    def _earlier(self, filesystem: Any, folder: str, file: Path, inode: int) -> _Copied:
+        """Where an earlier session left off; from the beginning where the file is not what was copied then."""
+        segments = _segments(filesystem, folder).get(file.name, [])
+        if not segments:
+            return _Copied(inode, 0, 0)
+        generation = segments[-1][0]
+        content = _joined(filesystem, segments)
+        is_same = file.read_bytes()[: len(content)] == content
+        return _Copied(inode, generation, len(content)) if is_same else _Copied(inode, generation + 1, 0)
+
+
+@contextmanager
+def mirrored(study: StudyDirectory, place: str | None) -> Iterator[None]:
+    """Copies every few seconds while the block runs, and once more at its end; `place` None: not at all.
+
+    A place that cannot be written is warned of once: the rows are on the driver's disk.
+    """
+    if place is None:
+        yield
+        return
+    mirror, stop = Mirror(study, place), threading.Event()
+    has_failed = False
+
+    def push() -> None:
+        nonlocal has_failed
+        try:
+            mirror.push()
+        except OSError as error:
+            if not has_failed:
+                _log.warning("the rows cannot be copied to %s (%s); they are in %s", place, error, study.path)
+            has_failed = True
+
+    def keep_pushing() -> None:
+        while not stop.wait(EVERY_S):
+            push()
+
+    thread = threading.Thread(target=keep_pushing, name="mirror", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        push()
+
+
+def fetch(place: str, output: Path) -> Path:
+    """Put the study whose rows are at `place` together under `output`; returns its folder.
+
+    Raises RecordError where there is none, where segments are missing, or where its folder exists.
+    """
+    try:
+        filesystem, folder = _rows_of(place)
+        facts = json.loads(_read(filesystem, f"{folder}/{_FACTS}"))
+        name = facts["name"]
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise RecordError(f"{place}: its study.json has no usable name, {name!r}")
+        target = output / name
+        if target.exists():
+            raise RecordError(f"{target}: exists; move it away, or fetch to another --output")
+        files = {file: _joined(filesystem, segments) for file, segments in _segments(filesystem, folder).items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise RecordError(f"{place}: holds no rows of a study that can be read ({lines[0]})") from None
+    known = {path.name for path in StudyDirectory(target).row_paths}
+    with StudyDirectory(target) as study:
+        for file, content in files.items():
+            if file in known:
+                (target / file).write_bytes(content)
+        study.write_study(facts)
+    return target
+
+
+def _rows_of(place: str) -> tuple[Any, str]:
+    import pyarrow.fs
+
+    try:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(place)
+    except ValueError as error:
+        raise OSError(str(error)) from None
+    return filesystem, f"{path}/rows"
+
+
+def _segments(filesystem: Any, folder: str) -> dict[str, list[tuple[int, int, str]]]:
+    """By file, (generation, start, path) of the segments of its last generation, in order."""
+    import pyarrow.fs
+
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for info in filesystem.get_file_info(pyarrow.fs.FileSelector(folder, allow_not_found=True)):
+        file, _, numbers = info.base_name.partition(".jsonl.")
+        generation, _, start = numbers.partition(".")
+        if generation.isdigit() and start.isdigit():
+            found.setdefault(f"{file}.jsonl", []).append((int(generation), int(start), info.path))
+    return {file: sorted(item for item in items if item[0] == max(items)[0]) for file, items in sorted(found.items())}
+
+
+def _joined(filesystem: Any, segments: list[tuple[int, int, str]]) -> bytes:
+    """What the segments hold together. OSError where one is missing."""
+    content = b""
+    for _, start, path in segments:
+        if start != len(content):
+            raise OSError(f"{path}: begins at {start}, expected {len(content)}; a segment before it is missing")
+        content += _read(filesystem, path)
+    return content
+
+
+def _read(filesystem: Any, path: str) -> bytes:
+    with filesystem.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+    return content
+
+
+def _write(filesystem: Any, path: str, content: bytes) -> None:
+    """In one step: an object store shows an object when it is whole, a disk is given it under another name first."""
+    is_disk = filesystem.type_name == "local"
+    with filesystem.open_output_stream(f"{path}.part" if is_disk else path) as stream:
+        stream.write(content)
+    if is_disk:
+        Path(f"{path}.part").replace(path)

@@ -1,0 +1,124 @@
+"""Rows at a shared place: copied as they come, never changed, put together again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from make_rows import trial_row
+
+from catdog_ray import mirror
+from catdog_ray.ledger import SCHEMA_VERSION, RecordError, StudyDirectory, replace_file, to_json
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyDirectory:
+    found = StudyDirectory(tmp_path / "results" / "pets")
+    found.path.mkdir(parents=True)
+    found.write_study({"schema_version": SCHEMA_VERSION, "name": "pets", "id": "0a1b2c3d", "state": "running"})
+    return found
+
+
+def segments(place: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (place / "rows").iterdir() if path.name != "study.json"}
+
+
+def test_what_was_appended_is_a_segment_that_stays_as_it_is(study: StudyDirectory, tmp_path: Path) -> None:
+    place = tmp_path / "shared" / "pets-0a1b2c3d"
+    copier = mirror.Mirror(study, str(place))
+    study.trials.append(trial_row(0))
+    copier.push()
+    first = segments(place)
+    assert list(first) == ["trials.jsonl.0000.000000000000000"]
+    study.trials.append(trial_row(1))
+    with study.trials.path.open("a") as file:
+        file.write('{"trial": 2, "sta')  # being written
+    copier.push()
+    copier.push()
+    second = segments(place)
+    assert first.items() < second.items()
+    assert len(second) == 2
+    study.write_study({**study.read_study(), "state": "finished"})
+    copier.push()
+    fetched = mirror.fetch(str(place), tmp_path / "elsewhere")
+    assert fetched == tmp_path / "elsewhere" / "pets"
+    assert StudyDirectory(fetched).trials.read() == [trial_row(0), trial_row(1)]
+    assert StudyDirectory(fetched).read_study() == study.read_study()
+    assert StudyDirectory(fetched).shared_name == "pets-0a1b2c3d"
+
+
+def test_a_file_that_was_replaced_begins_anew(study: StudyDirectory, tmp_path: Path) -> None:
+    place = tmp_path / "shared"
+    copier = mirror.Mirror(study, str(place))
+    study.trials.append(trial_row(0), trial_row(1))
+    copier.push()
+    # Shorter, then as long as before: only the inode tells.
+    replace_file(study.trials.path, to_json(trial_row(0).__dict__) + "\n")
+    study.trials.append(trial_row(3))
+    copier.push()
+    assert StudyDirectory(mirror.fetch(str(place), tmp_path / "back")).trials.read() == [trial_row(0), trial_row(3)]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_later_session_goes_on(study: StudyDirectory, tmp_path: Path, changed: bool) -> None:
+    place = tmp_path / "shared"
+    study.trials.append(trial_row(0), trial_row(1))
+    mirror.Mirror(study, str(place)).push()
+    if changed:
+        study.trials.path.write_text(to_json(trial_row(5).__dict__) + "\n")
+    study.trials.append(trial_row(2))
+    mirror.Mirror(study, str(place)).push()
+    names = sorted(segments(place))
+    assert [name.split(".")[2] for name in names] == (["0000", "0001"] if changed else ["0000", "0000"])
+    assert StudyDirectory(mirror.fetch(str(place), tmp_path / "back")).trials.read() == study.trials.read()
+
+
+def test_what_cannot_be_put_together_is_one_line(study: StudyDirectory, tmp_path: Path) -> None:
+    place, output = tmp_path / "shared", tmp_path / "back"
+    with pytest.raises(RecordError, match=r"shared: holds no rows of a study that can be read"):
+        mirror.fetch(str(place), output)
+    with pytest.raises(RecordError, match=r"^nosuch://bucket/x: holds no rows of a study that can be read"):
+        mirror.fetch("nosuch://bucket/x", output)
+    copier = mirror.Mirror(study, str(place))
+    for number in range(3):
+        study.trials.append(trial_row(number))
+        copier.push()
+    middle = sorted((place / "rows").glob("trials*"))[1]
+    content = middle.read_bytes()
+    middle.unlink()
+    with pytest.raises(RecordError, match=r"a segment before it is missing"):
+        mirror.fetch(str(place), output)
+    assert not (output / "pets").exists()
+    middle.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "fetch_study.py", place, "--output", output], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"written to {output / 'pets'}; go on with --resume --name pets\n")
+    with pytest.raises(RecordError, match=r"pets: exists; move it away, or fetch to another --output"):
+        mirror.fetch(str(place), output)
+    for name in ("../out", "", 3):
+        (place / "rows" / "study.json").write_text(json.dumps({**study.read_study(), "name": name}))
+        with pytest.raises(RecordError, match=r"has no usable name"):
+            mirror.fetch(str(place), output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "results", "shared"]
+
+
+def test_a_place_that_cannot_be_written_is_warned_of_once(
+    study: StudyDirectory, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "EVERY_S", 0.01)
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING), mirror.mirrored(study, str(tmp_path / "file" / "place")):
+        study.trials.append(trial_row(0))
+    assert caplog.text.count("the rows cannot be copied to") == 1
+    with mirror.mirrored(study, str(tmp_path / "shared")):
+        study.trials.append(trial_row(1))
+    assert len(StudyDirectory(mirror.fetch(str(tmp_path / "shared"), tmp_path / "back")).trials.read()) == 2
+    with mirror.mirrored(study, None):
+        pass
