@@ -197,7 +197,8 @@ def retraining_was_interrupted(folder: Path, facts: Mapping[str, Any]) -> bool:
     A search that was gone on with after a retraining lacks trials, or ends of trials, and is refused for that.
     """
     epochs = folder / "retrain-epochs.jsonl"
-    return facts["state"] == "interrupted" and epochs.exists() and epochs.stat().st_size > 0
+    is_searched = facts.get("searched", True) is True
+    return facts["state"] == "interrupted" and is_searched and epochs.exists() and epochs.stat().st_size > 0
 
 
 def _check_nodes(folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:

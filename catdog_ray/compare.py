@@ -110,9 +110,10 @@ def search_line(study: Study) -> str:
     settings = study.facts["config"]["search"]
     all_random = study.facts["method"] == "tpe" and settings["num_samples"] <= settings["startup_trials"]
     start_up = ", all random start-up" if all_random else ""
+    how = "early" if settings.get("time_budget_s") is None else "early or by the time budget"
     line = (
         f"{study.facts['method']}{start_up}: {len(study.trials)} trials ({counts['completed']} completed, "
-        f"{counts['stopped']} stopped early, {counts['failed']} failed), {epochs} epochs"
+        f"{counts['stopped']} stopped {how}, {counts['failed']} failed), {epochs} epochs"
     )
     if best is None or best.objective is None:
         return f"{line}; none has a score"

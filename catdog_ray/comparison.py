@@ -128,7 +128,8 @@ def compare(
     goal = target if target is not None else median(scores) if scores and len(studies) > 1 else None
     runs = retrained.runs_by_milestone(found)
     sampled = {item.name: _sampled(item) for item in found}
-    common = min(int(each["epochs"].end) for by_search in paths.values() for each in by_search)
+    lengths = [int(each["epochs"].end) for by_search in paths.values() for each in by_search if each["epochs"].at.size]
+    common = min(lengths, default=0)
     first = found[0].studies[0]
     drawn = bool(first.facts["data"]["drawn"])
     return Comparison(
@@ -217,7 +218,7 @@ def _sampled(found: Group) -> list[TrialRow]:
         for study in found.studies
         for cut in [early_stopping.cut_by_time(study)]
         for row in study.trials
-        if row.suggestion_seconds is not None and row.trial not in cut
+        if row.suggestion_seconds is not None and row.trial not in cut and row.status != "failed"
     ]
 
 

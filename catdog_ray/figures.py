@@ -12,6 +12,8 @@ from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_impression, is_shown
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
+from catdog_ray.retrained import BASELINE
+from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
 from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
 from catdog_ray.words import NO_DIFFERENCE, counted, percent
@@ -144,6 +146,11 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
     ):
         if not items:
             continue
+        # Then they share runs, see `tables`.
+        is_apart = any(item.second == BASELINE and item.unit == SEARCHES_UNIT for item in items)
+        apart = (
+            "; several searches that share runs of the brief's configuration are unpaired (Welch)" if is_apart else ""
+        )
         figure = new_figure(height=1.1 + 0.52 * len(items))
         axes = figure.subplots()
         for place, item in enumerate(items):
@@ -167,7 +174,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             section=DIFFERENCES,
             name=f"differences-{name}",
             title=f"{title}, paired",
-            caption=f"Paired by {pairs}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
+            caption=f"Paired by {pairs}{apart}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
             f"between the methods, or of fewer than {ENOUGH_SEEDS} searches. A dot alone has no interval.",
         )
 

@@ -125,11 +125,12 @@ class StudyDirectory:
         self.retrain_failures = RowFile(path / "retrain-failures.jsonl", RetrainFailure)
         self.predictions = RowFile(path / "predictions.jsonl", PredictionRow)
         self._row_files: tuple[RowFile[Any], ...] = (
+            # Each before what its rows stand on, so that who copies one after the other has that too.
             self.trials,
             self.epochs,
-            self.retrain_epochs,
             self.retrain,
             self.retrain_failures,
+            self.retrain_epochs,
             self.predictions,
         )
         self._lock: typing.IO[str] | None = None

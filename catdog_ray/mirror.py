@@ -22,6 +22,9 @@ EVERY_S = 5.0
 
 _FACTS = "study.json"
 
+_WHOLE = ("model.keras", "model.json", _FACTS)
+"""Files that are replaced and not appended to; a model before what tells of it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +42,7 @@ class Mirror:
 
     def __init__(self, study: StudyDirectory, place: str) -> None:
         self._study, self._place = study, place
-        self._facts = b""
+        self._written: dict[str, int] = {}
         self._copied: dict[str, _Copied] = {}
 
     def push(self) -> None:
@@ -49,10 +52,12 @@ class Mirror:
         for file in self._study.row_paths:
             if file.is_file():
                 self._push_rows(filesystem, folder, file)
-        facts = (self._study.path / _FACTS).read_bytes()
-        if facts != self._facts:
-            _write(filesystem, f"{folder}/{_FACTS}", facts)
-            self._facts = facts
+        for name in _WHOLE:
+            file = self._study.path / name
+            if file.is_file() and self._written.get(name) != file.stat().st_mtime_ns:
+                moment = file.stat().st_mtime_ns
+                _write(filesystem, f"{folder}/{name}", file.read_bytes())
+                self._written[name] = moment
 
     def _push_rows(self, filesystem: Any, folder: str, file: Path) -> None:
         with file.open("rb") as opened:
@@ -83,39 +88,49 @@ class Mirror:
         return _Copied(inode, generation, len(content)) if is_same else _Copied(inode, generation + 1, 0)
 
 
-@contextmanager
-def mirrored(study: StudyDirectory, place: str | None) -> Iterator[None]:
-    """Copies every few seconds while the block runs, and once more at its end; `place` None: not at all.
+class Copier:
+    """Copies a study every few seconds while it runs.
 
     A place that cannot be written is warned of once: the rows are on the driver's disk.
     """
-    if place is None:
-        yield
-        return
-    mirror, stop = Mirror(study, place), threading.Event()
-    has_failed = False
 
-    def push() -> None:
-        nonlocal has_failed
+    def __init__(self, study: StudyDirectory) -> None:
+        self._study = study
+        self._mirror: Mirror | None = None
+        self._has_failed = False
+
+    @contextmanager
+    def copying(self, place: str | None) -> Iterator[None]:
+        """While the block runs, and once more at its end; `place` None: not at all."""
+        if place is None:
+            yield
+            return
+        if self._mirror is None:
+            self._mirror = Mirror(self._study, place)
+        stop = threading.Event()
+        thread = threading.Thread(target=self._keep_copying, args=(stop,), name="mirror", daemon=True)
+        thread.start()
         try:
-            mirror.push()
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.copy()
+
+    def copy(self) -> None:
+        """What is new, to where it was copied before; nothing where that is nowhere."""
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.push()
         except OSError as error:
-            if not has_failed:
-                _log.warning("the rows cannot be copied to %s (%s); they are in %s", place, error, study.path)
-            has_failed = True
+            if not self._has_failed:
+                _log.warning("the rows cannot be copied (%s); they are in %s", error, self._study.path)
+            self._has_failed = True
 
-    def keep_pushing() -> None:
+    def _keep_copying(self, stop: threading.Event) -> None:
         while not stop.wait(EVERY_S):
-            push()
-
-    thread = threading.Thread(target=keep_pushing, name="mirror", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        push()
+            self.copy()
 
 
 def fetch(place: str, output: Path) -> Path:
@@ -133,10 +148,12 @@ def fetch(place: str, output: Path) -> Path:
         if target.exists():
             raise RecordError(f"{target}: exists; move it away, or fetch to another --output")
         files = {file: _joined(filesystem, segments) for file, segments in _segments(filesystem, folder).items()}
+        there = {info.base_name for info in _listed(filesystem, folder)}
+        files |= {name: _read(filesystem, f"{folder}/{name}") for name in _WHOLE if name in there and name != _FACTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise RecordError(f"{place}: holds no rows of a study that can be read ({lines[0]})") from None
-    known = {path.name for path in StudyDirectory(target).row_paths}
+    known = {*_WHOLE, *(path.name for path in StudyDirectory(target).row_paths)}
     with StudyDirectory(target) as study:
         for file, content in files.items():
             if file in known:
@@ -157,15 +174,20 @@ def _rows_of(place: str) -> tuple[Any, str]:
 
 def _segments(filesystem: Any, folder: str) -> dict[str, list[tuple[int, int, str]]]:
     """By file, (generation, start, path) of the segments of its last generation, in order."""
-    import pyarrow.fs
-
     found: dict[str, list[tuple[int, int, str]]] = {}
-    for info in filesystem.get_file_info(pyarrow.fs.FileSelector(folder, allow_not_found=True)):
+    for info in _listed(filesystem, folder):
         file, _, numbers = info.base_name.partition(".jsonl.")
         generation, _, start = numbers.partition(".")
         if generation.isdigit() and start.isdigit():
             found.setdefault(f"{file}.jsonl", []).append((int(generation), int(start), info.path))
     return {file: sorted(item for item in items if item[0] == max(items)[0]) for file, items in sorted(found.items())}
+
+
+def _listed(filesystem: Any, folder: str) -> list[Any]:
+    import pyarrow.fs
+
+    found: list[Any] = filesystem.get_file_info(pyarrow.fs.FileSelector(folder, allow_not_found=True))
+    return found
 
 
 def _joined(filesystem: Any, segments: list[tuple[int, int, str]]) -> bytes:

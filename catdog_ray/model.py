@@ -162,17 +162,21 @@ def layers_of(network: keras.Model) -> Iterator[keras.Layer]:
 
 
 def multiply_adds(network: keras.Model) -> int:
-    """Multiply-accumulate operations of one image's forward pass, over convolutions and dense layers."""
+    """Multiply-accumulate operations of one image's forward pass, over convolutions and dense layers.
+
+    At least 1, though layers inside a subclassed network do not count.
+    """
     total = 0
     for layer in layers_of(network):
         names = ("kernel", "depthwise_kernel", "pointwise_kernel")
         sizes = [
             math.prod(kernel.shape) for name in names for kernel in [getattr(layer, name, None)] if kernel is not None
         ]
-        if not sizes:
+        if not sizes or not layer._inbound_nodes:
+            # What a subclassed network does inside is not known by its shapes.
             continue
         # A kernel is used once per position: height x width of a convolution's output (of its input, where it spreads
         # that out), one of a dense layer.
         is_spread = "Transpose" in type(layer).__name__
         total += sum(sizes) * math.prod((layer.input if is_spread else layer.output).shape[1:-1])
-    return total
+    return max(1, total)

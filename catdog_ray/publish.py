@@ -82,7 +82,9 @@ def as_json(found: Comparison) -> dict[str, Any]:
             }
             for axis, by_name in found.bands.items()
         },
+        "common_epochs": found.common_epochs,
         "target": found.target,
+        "target_words": found.target_words,
         "time_to_target": {
             name: {axis: dataclasses.asdict(time) for axis, time in by_axis.items()}
             for name, by_axis in found.times.items()

@@ -114,7 +114,10 @@ class SearchRecorder:
             elapsed_s=self._elapsed_s(),
             hyperparameters=dict(parameters["hyperparameters"]),
             parameters=result["parameters"],
-            multiply_adds=result["multiply_adds"],
+            # As before it was resumed, should another release count otherwise.
+            multiply_adds=rows[0].multiply_adds
+            if (rows := self._epochs.get(parameters["number"]))
+            else result["multiply_adds"],
             suggestion_seconds=parameters["suggestion_seconds"],
         )
 

@@ -108,6 +108,17 @@ def missing(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) 
     return [run for run in asked if run not in done]
 
 
+def unfinished(study: StudyDirectory) -> set[tuple[str, int]]:
+    """The runs, (configuration, seed), on record that did not end at a milestone, asked for now or earlier."""
+    length: dict[tuple[str, int], int] = {}
+    for row in study.retrain_epochs.read():
+        run = row.configuration, row.seed
+        length[run] = max(row.epoch, length.get(run, 0))
+    lost = {(row.configuration, row.seed) for row in study.retrain_failures.read()}
+    done = {(row.configuration, row.seed, row.milestone) for row in study.retrain.read()}
+    return {run for run in length.keys() | lost if (*run, length.get(run, 0)) not in done}
+
+
 def require_same_length(study: StudyDirectory, config: Config, begun_for: int | None = None) -> None:
     """ConfigError where a run whose learning rate follows a schedule would be taken for the beginning of a longer one.
 

@@ -88,7 +88,7 @@ def _slices(found: Comparison) -> Drawing:
         axes.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     if len(space) < len(panels):
-        legend = panels[-1].legend(handles, labels, loc="center", title="filled: completed\nhollow: stopped early")
+        legend = panels[-1].legend(handles, labels, loc="center", title="filled: completed\nhollow: stopped")
         solid(legend)
     return finish(
         found,

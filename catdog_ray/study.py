@@ -40,42 +40,48 @@ def run(
     if config.model.builder is not None:
         builder.require_findable(config.model.builder)
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
-    with StudyDirectory(folder) as study, _described(study, config, splits, with_search=with_search) as describe:
-        if with_search and config.search.method == STOCK:
-            describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
-            stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
-            with_search = False
-        if with_search or _can_retrain(study, config):
-            with cluster.connect(config.cluster) as running_on:
-                describe(nodes=list(running_on.nodes))
-                place = cluster.storage(config.cluster, study)
-                preflight.check(config.cluster, place)
-                if on_cluster is not None:
-                    on_cluster(running_on)
-                _require_network(config, splits)
-                with mirror.mirrored(study, place if config.cluster.storage_path else None):
-                    if with_search:
-                        share = running_on.share(runs=config.search.num_samples)
-                        describe(share=share.__dict__)
-                        images = splits.train, splits.selection
-                        search.run(study, config, *images, running_on=running_on, on_progress=on_progress)
-                    if _can_retrain(study, config):
-                        chosen = retraining.candidates(config, study.trials.read(), top=top)
-                        describe(retrain_epochs=config.retrain.milestones[-1])
-                        retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
-        if not _lost(study, config, top):
-            # Checkpoints served to resume; nothing is left to resume.
-            cluster.remove_checkpoints(cluster.storage(config.cluster, study))
-            shutil.rmtree(study.path / "ray", ignore_errors=True)
+    with StudyDirectory(folder) as study:
+        copier = mirror.Copier(study)
+        with _described(study, config, splits, with_search=with_search) as describe:
+            place = cluster.storage(config.cluster, study)
+            if with_search and config.search.method == STOCK:
+                describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
+                with copier.copying(place if config.cluster.storage_path else None):
+                    stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
+                describe(searched=True)
+                with_search = False
+            if with_search or _can_retrain(study, config):
+                with cluster.connect(config.cluster) as running_on:
+                    describe(nodes=list(running_on.nodes))
+                    preflight.check(config.cluster, place)
+                    if on_cluster is not None:
+                        on_cluster(running_on)
+                    _require_network(config, splits)
+                    with copier.copying(place if config.cluster.storage_path else None):
+                        if with_search:
+                            share = running_on.share(runs=config.search.num_samples)
+                            describe(share=share.__dict__)
+                            images = splits.train, splits.selection
+                            search.run(study, config, *images, running_on=running_on, on_progress=on_progress)
+                            describe(searched=True)
+                        if _can_retrain(study, config):
+                            chosen = retraining.candidates(config, study.trials.read(), top=top)
+                            describe(retrain_epochs=config.retrain.milestones[-1])
+                            retraining.run(
+                                study, config, splits, chosen, running_on=running_on, on_progress=on_progress
+                            )
+                if study.read_study()["searched"] and not retraining.unfinished(study):
+                    # Checkpoints served to resume; nothing is left to resume.
+                    cluster.remove_checkpoints(place)
+                    shutil.rmtree(study.path / "ray", ignore_errors=True)
+        # With how it ended.
+        copier.copy()
     return splits
 
 
 def lost(folder: Path, config: Config, *, top: int = 1) -> list[tuple[str, int]]:
     """The retraining runs, (configuration, seed), that were asked for and have not reached their last milestone."""
-    return _lost(StudyDirectory(folder), config, top)
-
-
-def _lost(study: StudyDirectory, config: Config, top: int) -> list[tuple[str, int]]:
+    study = StudyDirectory(folder)
     if not _can_retrain(study, config):
         return []
     return retraining.missing(study, config, retraining.candidates(config, study.trials.read(), top=top))
@@ -138,11 +144,12 @@ def _described(
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
         "config": portable(config.as_dict()) if has_searched else earlier["config"],
+        # Whether the search came to its end, whatever becomes of a retraining.
+        "searched": False if with_search else _is_searched(study, earlier),
         **{name: earlier[name] for name in ("share", "retrain_epochs", "retraining") if name in earlier},
     }
     if not has_searched:
         facts["retraining"] = {"commit": commit(), "versions": versions(), "nodes": []}
-    is_searched = not with_search and _is_searched(study, earlier)
 
     def describe(*, nodes: list[Any] | None = None, **changed: Any) -> None:
         if nodes is not None:
@@ -155,7 +162,7 @@ def _described(
     state = "failed"
     try:
         yield describe
-        state = "finished" if with_search or is_searched else "interrupted"
+        state = "finished" if facts["searched"] else "interrupted"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
@@ -164,9 +171,14 @@ def _described(
 
 
 def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:
-    """Whether the search of a study came to its end, whatever became of a retraining."""
-    wanted = earlier.get("config", {}).get("search", {}).get("num_samples")
-    return earlier.get("state") == "finished" or len({row.trial for row in study.trials.read()}) == wanted
+    """Whether the search of a study came to its end; of one that does not say so, from its state and rows."""
+    if "searched" in earlier or earlier.get("state") == "finished":
+        return bool(earlier.get("searched", True))
+    ended = {row.trial for row in study.trials.read()}
+    settings = earlier.get("config", {}).get("search", {})
+    if settings.get("time_budget_s") is not None and study.retrain.read():
+        return bool(ended) and {row.trial for row in study.epochs.read()} <= ended
+    return len(ended) == settings.get("num_samples")
 
 
 def _elapsed_s(study: StudyDirectory) -> float:

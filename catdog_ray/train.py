@@ -135,11 +135,12 @@ def load_checkpoint(path: Path, network: keras.Model) -> int:
 
 
 def _seed_generators(network: keras.Model) -> list[Any]:
-    """Those of all layers that draw, such as dropout, noise and random flips, in nested models too."""
-    found = []
-    for layer in model.layers_of(network):
-        found += [value for value in vars(layer).values() if isinstance(value, keras.random.SeedGenerator)]
-    return found
+    """Those of all layers that draw, such as dropout, noise and random flips, however deep inside others."""
+    # Keras' own walk: `layers` stops at what is inside a layer.
+    layers = network._flatten_layers(include_self=False)
+    return [
+        value for layer in layers for value in vars(layer).values() if isinstance(value, keras.random.SeedGenerator)
+    ]
 
 
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]

@@ -108,7 +108,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         name=f"learning-{slug(item, found)}",
         title=f"Learning curves: {item.name}",
         caption="Every trial of every search, epoch by epoch"
-        + ("; crosses were stopped early." if any(row.status == "stopped" for row, _ in drawn) else "."),
+        + ("; crosses were stopped." if any(row.status == "stopped" for row, _ in drawn) else "."),
     )
 
 

@@ -11,6 +11,7 @@ folder that holds the checkpoints: the study's name and its id.
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     place = flags.place if "://" in flags.place else str(Path(flags.place).expanduser().resolve())
     folder = mirror.fetch(place, flags.output)
-    print(f"written to {folder}; go on with --resume --name {folder.name}")
+    again = f"--resume --name {shlex.quote(folder.name)} --output {shlex.quote(str(flags.output))}"
+    print(
+        f"written to {folder}; to go on: python -m catdog_ray.tune {again} --data DATA --address ADDRESS "
+        f"--set cluster.storage_path={shlex.quote(place.rpartition('/')[0])}"
+    )
 
 
 if __name__ == "__main__":

@@ -167,7 +167,8 @@ def test_what_the_time_budget_cut_was_not_stopped_early_and_tells_nothing_of_the
     assert method.cut == 1
     assert method.completed + method.stopped + method.cut + method.failed == method.trials
     suggested = sum(row.suggestion_seconds is not None for row in evidence.trials)
-    assert method.sampled == suggested - 1
+    assert method.sampled == suggested - method.cut - method.failed
+    assert method.failed == 1
     table = tables.tables(comparison.compare([evidence]))[0]
     assert table.rows[0][2].endswith("; 1 cut by the time budget)")
 
@@ -236,6 +237,7 @@ def test_a_search_without_a_score_is_no_number(tmp_path: Path) -> None:
         1,
     )
     assert found.times["TPE"]["epochs"].n == 2
+    assert (found.common_epochs, method.sampled) == (4, 1)  # of the search that has a score
     assert any("no trial has a score in s-1" in text for text in found.warnings)
     text = to_json(publish.as_json(found))
     assert "NaN" not in text

@@ -99,7 +99,9 @@ def test_what_cannot_be_put_together_is_one_line(study: StudyDirectory, tmp_path
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "fetch_study.py", place, "--output", output], capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (0, f"written to {output / 'pets'}; go on with --resume --name pets\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"--resume --name pets --output {output} --data DATA" in done.stdout
+    assert done.stdout.endswith(f"cluster.storage_path={tmp_path}\n")
     with pytest.raises(RecordError, match=r"pets: exists; move it away, or fetch to another --output"):
         mirror.fetch(str(place), output)
     for name in ("../out", "", 3):
@@ -114,11 +116,20 @@ def test_a_place_that_cannot_be_written_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr(mirror, "EVERY_S", 0.01)
     (tmp_path / "file").touch()
-    with caplog.at_level(logging.WARNING), mirror.mirrored(study, str(tmp_path / "file" / "place")):
+    with caplog.at_level(logging.WARNING), mirror.Copier(study).copying(str(tmp_path / "file" / "place")):
         study.trials.append(trial_row(0))
-    assert caplog.text.count("the rows cannot be copied to") == 1
-    with mirror.mirrored(study, str(tmp_path / "shared")):
-        study.trials.append(trial_row(1))
-    assert len(StudyDirectory(mirror.fetch(str(tmp_path / "shared"), tmp_path / "back")).trials.read()) == 2
-    with mirror.mirrored(study, None):
+    assert caplog.text.count("the rows cannot be copied (") == 1
+    copier = mirror.Copier(study)
+    with copier.copying(None):
         pass
+    copier.copy()
+    assert not (tmp_path / "shared").exists()
+    with copier.copying(str(tmp_path / "shared")):
+        study.trials.append(trial_row(1))
+    (study.path / "model.keras").write_bytes(b"a model")
+    study.write_study({**study.read_study(), "state": "finished"})
+    copier.copy()
+    fetched = mirror.fetch(str(tmp_path / "shared"), tmp_path / "back")
+    assert len(StudyDirectory(fetched).trials.read()) == 2
+    assert StudyDirectory(fetched).read_study()["state"] == "finished"
+    assert (fetched / "model.keras").read_bytes() == b"a model"

@@ -65,6 +65,23 @@ def test_multiply_adds_of_separable_and_spreading_convolutions_in_a_nested_model
     assert model.multiply_adds(network) == 8 * 8 * (9 * 3 + 3 * 5) + 8 * 8 * (4 * 4 * 5) + 4 * 2
 
 
+class Encoder(keras.Model):
+    """A subclassed network, whose layers have no shapes of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = keras.layers.Conv2D(4, 3)
+
+    def call(self, inputs):
+        return self.inside(inputs)
+
+
+def test_multiply_adds_of_what_is_not_known_are_left_out():
+    network = keras.Sequential([keras.Input((8, 8, 3)), Encoder(), keras.layers.Flatten(), keras.layers.Dense(2)])
+    assert model.multiply_adds(network) == 6 * 6 * 4 * 2
+    assert model.multiply_adds(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])) == 1
+
+
 def test_depth_and_classes_from_the_trial():
     deep = HyperParameters.of({**POINT, "conv_layers": 3, "dense_layers": 2})
     network = model.build(deep, ModelSettings("same", 4, 1), image_size=16, classes=3)

@@ -51,6 +51,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_a_cut_search_is_retrained_and_not_compared(cut_study: Path):
     cache = f"data.cache_dir={cut_study.parent / 'cache'}"
+    left = cut_study / "ray" / "trials" / "trial-0002" / "checkpoint_000000"
+    left.mkdir(parents=True)
     done = run("-m", "catdog_ray.retrain", str(cut_study), "--epochs", "1", "2", "--seeds", "2", "--set", cache)
     assert done.returncode == 0, done.stderr
     facts = StudyDirectory(cut_study).read_study()
@@ -60,6 +62,7 @@ def test_a_cut_search_is_retrained_and_not_compared(cut_study: Path):
     assert (facts["state"], facts["commit"], facts["versions"]) == ("interrupted", None, {})
     assert facts["retraining"]["versions"]["keras"]
     assert (facts["nodes"], len(facts["retraining"]["nodes"])) == ([], 1)
+    assert left.is_dir()  # of a trial that the search goes on with
     rows = StudyDirectory(cut_study).retrain.read()
     expected = {(c, s, m) for c in ("trial-0001", "baseline") for s in (0, 1) for m in (1, 2)}
     assert {(row.configuration, row.seed, row.milestone) for row in rows} == expected

@@ -149,10 +149,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
 
 
 def noisy(hyperparameters, input_shape, classes) -> keras.Model:
-    """Layers that draw, some in a network inside."""
+    """Layers that draw, one in a network inside and one inside another layer."""
+    inputs = keras.Input(input_shape)
     inner = keras.Sequential([keras.Input(input_shape), keras.layers.GaussianNoise(0.3), keras.layers.RandomFlip()])
-    hidden = [keras.layers.Flatten(), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.4)]
-    return keras.Sequential([inner, *hidden, keras.layers.Dense(classes, activation="softmax")])
+    rows = keras.layers.Reshape((16, 48))(inner(inputs))
+    seen = keras.layers.MultiHeadAttention(1, 4, dropout=0.4)(rows, rows)
+    return keras.Model(inputs, keras.layers.Dense(classes, activation="softmax")(keras.layers.Flatten()(seen)))
 
 
 def test_a_resumed_run_draws_what_an_uninterrupted_one_does_in_every_layer(tmp_path: Path):

@@ -205,6 +205,7 @@ def search(module: str, flags: Sequence[str], folder: Path, *, seed: int) -> Sea
     if process.returncode:
         raise RuntimeError(f"catdog_ray.{module}, seed {seed}: {said.strip().splitlines()[-1]}")
     epochs, trials = list(study.epochs.read()), list(study.trials.read())
+    window = study.read_study()["config"]["search"]["scoring_window"]
     start_up_s = first - epochs[0].elapsed_s
     return Searched(
         module=module,
@@ -214,7 +215,8 @@ def search(module: str, flags: Sequence[str], folder: Path, *, seed: int) -> Sea
         date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         start_up_s=round(start_up_s, 3),
         total_s=round(start_up_s + max(row.elapsed_s for row in trials), 3),
-        rises=rises([(start_up_s + row.elapsed_s, row.objective) for row in epochs]),
+        # Before the first whole window an objective is one that the rule discards.
+        rises=rises([(start_up_s + row.elapsed_s, row.objective) for row in epochs if row.epoch >= window]),
         multiply_adds=float(sum(row.multiply_adds for row in epochs)),
         epochs=len(epochs),
         suggestion_s=round(sum(row.suggestion_seconds or 0.0 for row in trials), 3),
