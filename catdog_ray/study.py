@@ -42,41 +42,65 @@ def run(
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
     with StudyDirectory(folder) as study:
         copier = mirror.Copier(study)
-        with _described(study, config, splits, with_search=with_search) as describe:
-            place = cluster.storage(config.cluster, study)
-            if with_search and config.search.method == STOCK:
-                describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
-                with copier.copying(place if config.cluster.storage_path else None):
-                    stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
-                describe(searched=True)
-                with_search = False
-            if with_search or _can_retrain(study, config):
-                with cluster.connect(config.cluster) as running_on:
-                    describe(nodes=list(running_on.nodes))
-                    preflight.check(config.cluster, place)
-                    if on_cluster is not None:
-                        on_cluster(running_on)
-                    _require_network(config, splits)
-                    with copier.copying(place if config.cluster.storage_path else None):
-                        if with_search:
-                            share = running_on.share(runs=config.search.num_samples)
-                            describe(share=share.__dict__)
-                            images = splits.train, splits.selection
-                            search.run(study, config, *images, running_on=running_on, on_progress=on_progress)
-                            describe(searched=True)
-                        if _can_retrain(study, config):
-                            chosen = retraining.candidates(config, study.trials.read(), top=top)
-                            describe(retrain_epochs=config.retrain.milestones[-1])
-                            retraining.run(
-                                study, config, splits, chosen, running_on=running_on, on_progress=on_progress
-                            )
-                if study.read_study()["searched"] and not retraining.unfinished(study):
-                    # Checkpoints served to resume; nothing is left to resume.
-                    cluster.remove_checkpoints(place)
-                    shutil.rmtree(study.path / "ray", ignore_errors=True)
-        # With how it ended.
-        copier.copy()
+        try:
+            with _described(study, config, splits, with_search=with_search) as describe:
+                place = cluster.storage(config.cluster, study)
+                shared = place if config.cluster.storage_path else None
+                if with_search and config.search.method == STOCK:
+                    describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
+                    with copier.copying(shared):
+                        stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
+                    describe(searched=True)
+                    with_search = False
+                if with_search or _can_retrain(study, config):
+                    with cluster.connect(config.cluster) as running_on:
+                        describe(nodes=list(running_on.nodes))
+                        preflight.check(config.cluster, place)
+                        if on_cluster is not None:
+                            on_cluster(running_on)
+                        _require_network(config, splits)
+                        with copier.copying(shared):
+                            if with_search:
+                                _search(study, config, splits, running_on, describe, on_progress)
+                            if _can_retrain(study, config):
+                                _retrain(study, config, splits, running_on, describe, on_progress, top=top)
+                    if study.read_study()["searched"] and not retraining.unfinished(study):
+                        # Checkpoints served to resume; nothing is left to resume.
+                        cluster.remove_checkpoints(place)
+                        shutil.rmtree(study.path / "ray", ignore_errors=True)
+        finally:
+            # With how it ended.
+            copier.copy()
     return splits
+
+
+def _search(
+    study: StudyDirectory,
+    config: Config,
+    splits: data.Splits,
+    running_on: cluster.Cluster,
+    describe: Callable[..., None],
+    on_progress: OnProgress | None,
+) -> None:
+    share = running_on.share(runs=config.search.num_samples)
+    describe(share=share.__dict__)
+    search.run(study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress)
+    describe(searched=True)
+
+
+def _retrain(
+    study: StudyDirectory,
+    config: Config,
+    splits: data.Splits,
+    running_on: cluster.Cluster,
+    describe: Callable[..., None],
+    on_progress: OnProgress | None,
+    *,
+    top: int,
+) -> None:
+    chosen = retraining.candidates(config, study.trials.read(), top=top)
+    describe(retrain_epochs=config.retrain.milestones[-1])
+    retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
 
 
 def lost(folder: Path, config: Config, *, top: int = 1) -> list[tuple[str, int]]:
