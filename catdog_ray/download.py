@@ -108,6 +108,7 @@ def _download(url: str, path: Path, wanted: Archive, on_progress: Progress | Non
         else:
             _sync(partial)
             partial.replace(path)
+            _state_of(partial).unlink(missing_ok=True)
             return
     raise DataError(f"--data: {wanted.url} could not be downloaded ({reason}); {_OFFLINE}")
 
@@ -119,6 +120,10 @@ def _receive(url: str, partial: Path, wanted: Archive, on_progress: Progress | N
         return
     # Packed transfer would make lengths and ranges mean something else.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={here}-"} if here else {})
+    state = _state_of(partial)
+    if here and state.is_file():
+        # A server whose file is another now sends that from its beginning.
+        headers["If-Range"] = state.read_text(encoding="latin-1")
     try:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
             if answer.status_code == 416:
@@ -128,6 +133,8 @@ def _receive(url: str, partial: Path, wanted: Archive, on_progress: Progress | N
                 is_final = answer.status_code < 500 and answer.status_code not in (408, 425, 429)
                 raise _Failure(f"the server says {answer.status_code} {answer.reason}", is_final=is_final)
             start = _start(answer, here)
+            if not start:
+                _keep_state(answer, state)
             total = _total(answer, start)
             _require_size(total, wanted)
             _write(answer, partial, start, total, wanted=wanted, on_progress=on_progress)
@@ -135,6 +142,20 @@ def _receive(url: str, partial: Path, wanted: Archive, on_progress: Progress | N
         raise _Failure(_words(error)) from error
     except ValueError as error:  # of redirections to what is no address
         raise _Failure("the server's answer makes no sense") from error
+
+
+def _state_of(partial: Path) -> Path:
+    """Where the server's own name (ETag) for the state of the file lies, of which `partial` is the beginning."""
+    return partial.with_name(f"{partial.name}.etag")
+
+
+def _keep_state(answer: requests.Response, state: Path) -> None:
+    found = answer.headers.get("ETag", "")
+    # A weak one (W/...) does not promise the same bytes.
+    if re.fullmatch(r'"[\x21\x23-\x7e]{0,200}"', found):
+        state.write_text(found, encoding="latin-1")
+    else:
+        state.unlink(missing_ok=True)
 
 
 def _start(answer: requests.Response, here: int) -> int:
