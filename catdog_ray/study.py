@@ -9,10 +9,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import builder, cluster, data, inspection, mirror, origins, preflight, retraining, search, stock, trial
+from catdog_ray import (
+    builder,
+    cluster,
+    data,
+    inspection,
+    mirror,
+    origins,
+    preflight,
+    processes,
+    retraining,
+    search,
+    stock,
+    trial,
+)
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
@@ -48,6 +62,7 @@ def run(
                 shared = place if config.cluster.storage_path else None
                 if with_search and config.search.method == STOCK:
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
+                    _require_network(config, splits, call=processes.call_apart)
                     with copier.copying(shared):
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
@@ -58,7 +73,7 @@ def run(
                         preflight.check(config.cluster, place)
                         if on_cluster is not None:
                             on_cluster(running_on)
-                        _require_network(config, splits)
+                        _require_network(config, splits, call=partial(cluster.call, settings=config.cluster))
                         with copier.copying(shared):
                             if with_search:
                                 _search(study, config, splits, running_on, describe, on_progress)
@@ -117,13 +132,13 @@ def _can_retrain(study: StudyDirectory, config: Config) -> bool:
     return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
 
 
-def _require_network(config: Config, splits: data.Splits) -> None:
+def _require_network(config: Config, splits: data.Splits, *, call: Callable[..., Any]) -> None:
     """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
     if config.model.builder is None:
         return
     size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
     arguments = config.model, config.train, dict(config.baseline), size, classes
-    wrong = cluster.call(trial.check_network, *arguments, settings=config.cluster)
+    wrong = call(trial.check_network, *arguments)
     if wrong is not None:
         raise ConfigError(f"--model {config.model.builder}: {wrong}")
 

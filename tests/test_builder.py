@@ -254,12 +254,12 @@ SHORT = {
 }
 
 
-def tune(tmp_path: Path, *flags: object, **settings: object) -> subprocess.CompletedProcess[str]:
+def tune(tmp_path: Path, *flags: object, program: str = "tune", **settings: object) -> subprocess.CompletedProcess[str]:
     # A second trial at once would import TensorFlow too, and is not what is tested.
     chosen = {**SHORT, "cluster.max_concurrent": 1, "data.cache_dir": tmp_path / "cache", **settings}
     sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
     arguments = ["--output", str(tmp_path / "results"), "--name", "mine", *map(str, flags), *sets]
-    return command("tune", *arguments)
+    return command(program, *arguments)
 
 
 def command(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -289,8 +289,9 @@ def test_the_example_through_a_whole_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_that_cannot_be_trained_ends_before_the_trials(tmp_path: Path) -> None:
-    done = tune(tmp_path, "--model", "examples.separable:build", "--num-samples", 2)
+@pytest.mark.parametrize("program", ["tune", "baseline"])
+def test_a_network_that_cannot_be_trained_ends_before_the_trials(program: str, tmp_path: Path) -> None:
+    done = tune(tmp_path, "--model", "examples.separable:build", "--num-samples", 2, program=program)
     assert done.returncode == 2
     assert done.stderr == (
         "error: --model examples.separable:build: BuilderError: examples.separable:build raised KeyError: 'width'\n"
