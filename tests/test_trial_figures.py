@@ -61,7 +61,7 @@ def test_every_trial_is_drawn_and_its_end_marked(found: Comparison, drawings: di
 
 
 def test_crosses_are_explained_where_there_are_any(tmp_path: Path, drawings: dict[str, Drawing]) -> None:
-    assert drawings["learning-tpe"].caption.endswith("; crosses were stopped early.")
+    assert drawings["learning-tpe"].caption.endswith("; crosses were stopped.")
     whole = audit.read(write_invented(tmp_path / "stock-0", method="keras-tuner-stock", stopping=False))
     by_name = {item.name: item for item in trial_figures.draw_trials(comparison.compare([whole]))}
     assert by_name["learning-keras-tuner-stock"].caption.endswith("epoch by epoch.")
