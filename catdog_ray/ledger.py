@@ -168,7 +168,7 @@ class StudyDirectory:
     @property
     def shared_name(self) -> str:
         """Its name and its id, if it has one: what it goes by where other studies of that name may be."""
-        identity = self.read_study().get("id")
+        identity = self.read_study().get("id") if (self.path / "study.json").exists() else None
         return f"{self.path.name}-{identity}" if identity else self.path.name
 
     def read_study(self) -> dict[str, Any]:

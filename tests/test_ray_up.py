@@ -17,6 +17,7 @@ from typing import Any
 import namespaces
 import pytest
 
+from catdog_ray import mirror
 from catdog_ray.ledger import StudyDirectory
 
 pytestmark = [pytest.mark.slow, pytest.mark.world, namespaces.skip_without("sshd", "ssh", "rsync", "ss", "nsenter")]
@@ -71,10 +72,13 @@ def test_the_search_is_whole_and_ran_on_both_workers(report: dict[str, Any], wor
     assert sorted(keys) == [(trial, epoch) for trial in range(4) for epoch in range(1, 21)]
 
 
-def test_checkpoints_lie_in_the_shared_folder(report: dict[str, Any], work: Path) -> None:
-    trials = work / "share" / "catdog" / "hosts" / "trials"
-    assert sorted(path.name for path in trials.glob("trial-*")) == [f"trial-{n:04d}" for n in range(4)]
-    assert all(list(trial.glob("checkpoint_*/checkpoint.npz")) for trial in trials.glob("trial-*"))
+def test_the_shared_folder_has_the_rows_and_no_checkpoint_that_nobody_needs(work: Path) -> None:
+    study = StudyDirectory(work / "results" / "hosts")
+    place = work / "share" / "catdog" / study.shared_name
+    assert sorted(path.name for path in place.iterdir()) == ["rows"]
+    fetched = StudyDirectory(mirror.fetch(str(place), work / "fetched"))
+    assert fetched.epochs.read() == study.epochs.read()
+    assert fetched.read_study() == study.read_study()
 
 
 def test_storage_on_one_host_is_refused_with_node_and_cure(report: dict[str, Any]) -> None:
