@@ -74,11 +74,16 @@ def run(
                         if on_cluster is not None:
                             on_cluster(running_on)
                         _require_network(config, splits, call=partial(cluster.call, settings=config.cluster))
+                        watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
                             if with_search:
-                                _search(study, config, splits, running_on, describe, on_progress)
+                                describe(share=running_on.share(runs=config.search.num_samples).__dict__)
+                                search.run(study, config, splits.train, splits.selection, **watched)
+                                describe(searched=True)
                             if _can_retrain(study, config):
-                                _retrain(study, config, splits, running_on, describe, on_progress, top=top)
+                                chosen = retraining.candidates(config, study.trials.read(), top=top)
+                                describe(retrain_epochs=config.retrain.milestones[-1])
+                                retraining.run(study, config, splits, chosen, **watched)
                     if study.read_study()["searched"] and not retraining.unfinished(study):
                         # Checkpoints served to resume; nothing is left to resume.
                         cluster.remove_checkpoints(place)
@@ -87,35 +92,6 @@ def run(
             # With how it ended.
             copier.copy()
     return splits
-
-
-def _search(
-    study: StudyDirectory,
-    config: Config,
-    splits: data.Splits,
-    running_on: cluster.Cluster,
-    describe: Callable[..., None],
-    on_progress: OnProgress | None,
-) -> None:
-    share = running_on.share(runs=config.search.num_samples)
-    describe(share=share.__dict__)
-    search.run(study, config, splits.train, splits.selection, running_on=running_on, on_progress=on_progress)
-    describe(searched=True)
-
-
-def _retrain(
-    study: StudyDirectory,
-    config: Config,
-    splits: data.Splits,
-    running_on: cluster.Cluster,
-    describe: Callable[..., None],
-    on_progress: OnProgress | None,
-    *,
-    top: int,
-) -> None:
-    chosen = retraining.candidates(config, study.trials.read(), top=top)
-    describe(retrain_epochs=config.retrain.milestones[-1])
-    retraining.run(study, config, splits, chosen, running_on=running_on, on_progress=on_progress)
 
 
 def lost(folder: Path, config: Config, *, top: int = 1) -> list[tuple[str, int]]:
