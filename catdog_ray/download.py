@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from catdog_ray.settings import Archive, DataError
+from catdog_ray.settings import Archive, DataError, without_secrets
 
 Progress = Callable[[int, int], None]
 """Called with (bytes here, bytes in all, 0 where the server does not say)."""
@@ -240,16 +240,6 @@ def _digest_of(fragment: str, url: str) -> str | None:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise DataError(f"--data: the sha256 in {without_secrets(url)} must be 64 digits 0-9 and a-f, got {digest!r}")
     return digest
-
-
-def without_secrets(url: str) -> str:
-    """The address without user, password, query and fragment, fit for a message."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return url.partition("://")[0] + "://..."
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
 def _words(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from catdog_ray.records import (
     TrialRow,
     finite_or_none,
 )
-from catdog_ray.settings import UserError
+from catdog_ray.settings import UserError, without_secrets
 
 SCHEMA_VERSION = 1
 
@@ -201,7 +201,8 @@ class StudyDirectory:
 
     def write_machine_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep `MACHINE_SETTINGS` for --resume on this machine."""
-        replace_file(self.path / ".machine.json", to_json(settings) + "\n")
+        # For its owner alone: an address may hold a key.
+        replace_file(self.path / ".machine.json", to_json(settings) + "\n", mode=0o600)
 
     def write_study(self, study: Mapping[str, Any]) -> None:
         """Replace `study.json` in one step."""
@@ -298,12 +299,14 @@ def _admits(kind: Any, *, is_float: bool) -> bool:
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as `study.json` holds it: without what is true of one machine only (`MACHINE_SETTINGS`)."""
-    source = config["data"]["source"]
+    """A config as `study.json` holds it: without secrets, and what is true of one machine only (`MACHINE_SETTINGS`)."""
+    data = config["data"]
+    published = {name: {**item, "url": without_secrets(item["url"])} for name, item in data["published"].items()}
+    shown = {"source": _portable_source(data["source"]), "published": published, "cache_dir": "~/.cache/catdog_ray"}
     return {
         **config,
         "output": "results",
-        "data": {**config["data"], "source": _portable_source(source), "cache_dir": "~/.cache/catdog_ray"},
+        "data": {**data, **shown},
         "cluster": {**config["cluster"], "address": "local", "storage_path": None},
     }
 
@@ -319,12 +322,12 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part; `mode` before the umask."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = content.encode() if isinstance(content, str) else content
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -16,7 +16,7 @@ import numpy as np
 
 from catdog_ray import animals, cache, download, drawn
 from catdog_ray.decoding import Unreadable, decode, decoders, encode
-from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable
+from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable, without_secrets
 from catdog_ray.sources import SPLITS, FolderReader, Reader, ZipReader, find_layout
 
 Progress = Callable[[int, int], None]
@@ -89,6 +89,15 @@ def is_place(settings: DataSettings) -> bool:
     return not is_name or (source != DRAWN and Path(source).exists())
 
 
+def with_key(settings: DataSettings) -> str:
+    """`data.source`; of a published set whose address holds a key, which study.json leaves out, the whole address."""
+    archive = settings.published.get(settings.source)
+    if archive is None or archive.url == without_secrets(archive.url):
+        return settings.source
+    plain = archive.url.partition("#")[0]
+    return archive.url if archive.sha256 is None else f"{plain}#sha256={archive.sha256}"
+
+
 def _archive(settings: DataSettings, archive: Archive, on_download: Progress | None) -> Source:
     """An archive by URL, from the cache where it was downloaded before."""
     folder = cache.folder_of(settings.cache_dir, "downloads")
@@ -99,7 +108,7 @@ def _archive(settings: DataSettings, archive: Archive, on_download: Progress | N
         # A page that asks to log in, or half an archive of unknown length: kept, it would be found here for ever.
         path.unlink(missing_ok=True)
         what = str(error).removeprefix(f"{path}: ")
-        raise DataError(f"--data: what came from {download.without_secrets(archive.url)} is not kept: {what}") from None
+        raise DataError(f"--data: what came from {without_secrets(archive.url)} is not kept: {what}") from None
     return _Files(download.file_name(archive.url), reader, settings)
 
 

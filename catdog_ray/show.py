@@ -14,7 +14,7 @@ from catdog_ray import environment
 from catdog_ray.command import Interrupted
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import best_trial
-from catdog_ray.settings import STOCK, Config, RunFailed
+from catdog_ray.settings import STOCK, Config, RunFailed, without_secrets
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster
@@ -26,10 +26,10 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     Raises RunFailed where no trial has a score, Interrupted on Ctrl-C.
     """
     environment.prepare(config.cluster)
-    from catdog_ray import compare, download, live, plots, study
+    from catdog_ray import compare, live, plots, study
 
     console = live.make_console()
-    source = download.without_secrets(config.data.source) if "://" in config.data.source else config.data.source
+    source = without_secrets(config.data.source) if "://" in config.data.source else config.data.source
     console.print(f"study {folder}: data {source}, {config.label}", highlight=False, markup=False)
     try:
         with live.LiveView(console, config.name) as view:

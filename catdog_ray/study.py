@@ -205,6 +205,7 @@ def _elapsed_s(study: StudyDirectory) -> float:
 def _places(config: Config) -> dict[str, Any]:
     """`MACHINE_SETTINGS` with absolute paths, so that a study goes on from any working directory."""
     found = {name: configuration.setting(config, name) for name in MACHINE_SETTINGS}
+    found["data.source"] = origins.with_key(config.data)
     for name, value in found.items():
         is_name = name == "cluster.address" or (name == "data.source" and not origins.is_place(config.data))
         if value is not None and not is_name and "://" not in value:

@@ -16,7 +16,8 @@ from hostile import files_below, survived
 from make_pictures import pets, write_zip
 from make_rows import quickstart
 
-from catdog_ray import config, data, download
+from catdog_ray import config, data, download, origins
+from catdog_ray.ledger import portable
 from catdog_ray.settings import Archive, DataError
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
@@ -395,6 +396,24 @@ def test_a_data_set_by_url_and_by_name(server: Server, tmp_path: Path) -> None:
     server.will(Behaviour(status=500))  # from here on offline
     assert data.load(config.load(base=quickstart(), overrides={**base, "data.source": "my_pets"}).data).skipped == ()
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("with_sha256", [True, False])
+def test_a_published_set_with_a_key_is_gone_on_with(with_sha256: bool, server: Server, tmp_path: Path) -> None:
+    """study.json has no key; the file of settings of this machine has, and nothing is asked for again."""
+    server.content = content = write_zip(tmp_path / "pets.zip", pets(train=4, validation=2)).read_bytes()
+    digest = hashlib.sha256(content).hexdigest() if with_sha256 else None
+    published = {"pets": {"url": f"{server.url}?key=1", "bytes": None, "sha256": digest}}
+    base = {"data.cache_dir": str(tmp_path / "cache"), "data.image_size": 16}
+    begun = config.load(base=quickstart(), overrides={**base, "data.published": published, "data.source": "pets"})
+    first = data.load(begun.data)
+    source = origins.with_key(begun.data)
+    resumed = config.load(base=config.from_dict(portable(begun.as_dict())), overrides={**base, "data.source": source})
+    server.will(Behaviour(status=403))
+    assert data.load(resumed.data).fingerprint == first.fingerprint
+    assert len(server.requests) == 1
+    assert origins.with_key(quickstart().data) == "drawn"
+    assert origins.with_key(quickstart(data__source="cats_and_dogs_filtered").data) == "cats_and_dogs_filtered"
 
 
 @pytest.mark.parametrize(

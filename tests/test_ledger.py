@@ -33,7 +33,7 @@ from catdog_ray.ledger import (
     to_json,
 )
 from catdog_ray.records import PredictionRow, TrialEpochRow, TrialRow
-from catdog_ray.settings import UserError
+from catdog_ray.settings import Archive, UserError
 
 FILES = {
     "trials": ("trials.jsonl", trial_row(3, reason="naïve [brackets]\nand lines", status="failed", objective=None)),
@@ -375,6 +375,8 @@ def test_machine_settings_come_back(tmp_path: Path) -> None:
     assert StudyDirectory(tmp_path).read_machine_settings() == settings
     assert settings["data.source"] == str(tmp_path / "pets.zip")
     assert [path.name for path in tmp_path.iterdir()] == [".machine.json"]
+    # An address may hold a key.
+    assert (tmp_path / ".machine.json").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"seed": 1}', b"\xff"])
@@ -384,6 +386,14 @@ def test_damaged_machine_settings(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(RecordError) as caught:
         StudyDirectory(tmp_path).read_machine_settings()
     assert str(caught.value) == f"{path}: is damaged; delete it and give --data again"
+
+
+def test_a_study_holds_no_key_of_a_published_set() -> None:
+    archive = Archive("https://me:word@host/sets/pets.zip?key=secret", 7, "0" * 64)
+    config = quickstart(data__source="pets", data__published={"pets": archive.__dict__})
+    found = portable(config.as_dict())
+    assert found["data"]["published"] == {"pets": {"url": "https://host/sets/pets.zip", "bytes": 7, "sha256": "0" * 64}}
+    assert config.data.published == {"pets": archive}
 
 
 @pytest.mark.parametrize(
