@@ -163,7 +163,9 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             end = ", at the end" if name == "searches" else ""
             epochs = end if item.milestone is None else f", {item.milestone} epochs"
             _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n})")
-        axes.axvline(0, color=INK, linewidth=1)
+        # Not through the names of the rows.
+        places = np.arange(len(items))
+        axes.vlines(np.zeros(len(items)), places - 0.12, places + 0.5, color=INK, linewidth=1)
         axes.set_ylim(len(items) - 0.5, -0.9)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

@@ -72,6 +72,9 @@ class OracleSuggester:
         """See `Suggester`."""
         self._told.append(self._oracle.replay.remote(row))
 
+    def close(self, cut: Sequence[TrialRow]) -> None:
+        """See `Suggester`. Nothing: the oracle ends with the search, and keeps no file."""
+
 
 class Oracle:
     """`keras_tuner.oracles.BayesianOptimizationOracle` by trial number."""

@@ -100,6 +100,12 @@ def run(
     return study.retrain.read()
 
 
+def is_due(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) -> bool:
+    """Whether `run` would train anything."""
+    keeper = _wanted_model(study.path, config, chosen)
+    return bool(_planned(study, config, chosen, cluster.storage(config.cluster, study), keeper))
+
+
 def missing(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) -> list[tuple[str, int]]:
     """The runs, (configuration, seed), that have no row at the last milestone."""
     last = config.retrain.milestones[-1]

@@ -69,6 +69,10 @@ class Suggester(Protocol):
         """A trial that ended in an earlier session, with its objective after each epoch."""
         ...
 
+    def close(self, cut: Sequence[TrialRow]) -> None:
+        """The search is over: what ran until now ended with its row in `cut`, or before its first epoch."""
+        ...
+
 
 class OptunaSuggester:
     """TPE or random search by Optuna; the study may also be kept as a Journal file.
@@ -147,6 +151,13 @@ class OptunaSuggester:
                 intermediate_values=dict(enumerate(objectives, start=1)),
             )
         )
+
+    def close(self, cut: Sequence[TrialRow]) -> None:
+        """See `Suggester`. A trial left running would look so in optuna-dashboard for ever."""
+        rows = {row.trial: row for row in cut}
+        for number in list(self._running):
+            row = rows.get(number)
+            self.finish(number, *(("failed", 0, None) if row is None else (row.status, row.epochs, row.objective)))
 
 
 class StudySearcher(Searcher):

@@ -57,17 +57,20 @@ def run(
     with StudyDirectory(folder) as study:
         copier = mirror.Copier(study)
         try:
-            with _described(study, config, splits, with_search=with_search) as describe:
+            searches = with_search and not search.is_over(study, config.search)
+            with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
-                if with_search and config.search.method == STOCK:
+                if with_search and not searches:
+                    describe(searched=True)
+                if searches and config.search.method == STOCK:
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
                     _require_network(config, splits, call=processes.call_apart)
                     with copier.copying(shared):
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
-                    with_search = False
-                if with_search or _can_retrain(study, config):
+                    searches = False
+                if searches or _is_retraining_due(study, config, top=top):
                     with cluster.connect(config.cluster) as running_on:
                         describe(nodes=list(running_on.nodes))
                         preflight.check(config.cluster, place)
@@ -76,7 +79,7 @@ def run(
                         _require_network(config, splits, call=partial(cluster.call, settings=config.cluster))
                         watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
-                            if with_search:
+                            if searches:
                                 describe(share=running_on.share(runs=config.search.num_samples).__dict__)
                                 search.run(study, config, splits.train, splits.selection, **watched)
                                 describe(searched=True)
@@ -108,6 +111,13 @@ def _can_retrain(study: StudyDirectory, config: Config) -> bool:
     return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
 
 
+def _is_retraining_due(study: StudyDirectory, config: Config, *, top: int) -> bool:
+    """Whether there is a run to train; Ray is not started for nothing."""
+    if not _can_retrain(study, config):
+        return False
+    return retraining.is_due(study, config, retraining.candidates(config, study.trials.read(), top=top))
+
+
 def _require_network(config: Config, splits: data.Splits, *, call: Callable[..., Any]) -> None:
     """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
     if config.model.builder is None:
@@ -121,9 +131,12 @@ def _require_network(config: Config, splits: data.Splits, *, call: Callable[...,
 
 @contextmanager
 def _described(
-    study: StudyDirectory, config: Config, splits: data.Splits, *, with_search: bool
+    study: StudyDirectory, config: Config, splits: data.Splits, *, with_search: bool, searches: bool
 ) -> Iterator[Callable[..., None]]:
-    """Keep study.json true: written at the start, and at the end with how it ended and how long it took."""
+    """Keep study.json true: written at the start, and at the end with how it ended and how long it took.
+
+    `with_search`: whether the command is one that searches; `searches`: whether anything is left to search.
+    """
     earlier = study.read_study() if (study.path / "study.json").exists() else {}
     if earlier and earlier["data"]["fingerprint"] != splits.fingerprint:
         raise RecordError(f"{study.path}: was begun with other data ({earlier['data']['name']}); start another study")
@@ -135,7 +148,7 @@ def _described(
         )
     retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
-    has_searched = with_search or not earlier
+    searches = searches or not earlier
     facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": study.path.name,
@@ -152,23 +165,23 @@ def _described(
         # A later retraining does not change what searched, on what, and with what settings: that stands beside it.
         **(
             {"commit": commit(), "versions": versions()}
-            if has_searched
+            if searches
             else {"commit": earlier.get("commit"), "versions": earlier.get("versions", {})}
         ),
         "backend": backend,
         "nodes": earlier.get("nodes", []),
         "data": splits.facts(),
-        "config": portable(config.as_dict()) if has_searched else earlier["config"],
+        "config": portable(config.as_dict()) if with_search or not earlier else earlier["config"],
         # Whether the search came to its end, whatever becomes of a retraining.
         "searched": False if with_search else _is_searched(study, earlier),
         **{name: earlier[name] for name in ("share", "retrain_epochs", "retraining") if name in earlier},
     }
-    if not has_searched:
-        facts["retraining"] = {"commit": commit(), "versions": versions(), "nodes": []}
 
     def describe(*, nodes: list[Any] | None = None, **changed: Any) -> None:
-        if nodes is not None:
-            (facts if has_searched else facts["retraining"])["nodes"] = nodes
+        if nodes is not None and searches:
+            facts["nodes"] = nodes
+        elif nodes is not None:
+            facts["retraining"] = {"commit": commit(), "versions": versions(), "nodes": nodes}
         facts.update(changed)
         study.write_study(facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -85,6 +86,22 @@ def test_the_journal_holds_the_study_with_curves_and_states(tmp_path: Path):
     assert trials[0].intermediate_values == {1: 0.5, 2: 0.6}
     assert [trial.user_attrs.get("status") for trial in trials] == ["stopped", "failed", None]
     assert [trial.user_attrs["number"] for trial in trials] == [0, 1, 2]
+
+
+def test_what_the_end_of_a_search_cut_runs_no_more(tmp_path: Path):
+    path = tmp_path / "optuna-journal.log"
+    live = suggester(journal=path)
+    live.begin(0, BASELINE)
+    live.report(0, 1, 0.5)
+    live.report(0, 2, 0.7)
+    live.suggest(1)
+    live.suggest(2)
+    live.finish(2, "completed", 9, 0.8)
+    live.close([replace(ended(0, BASELINE, "stopped"), epochs=2, objective=0.7)])
+    trials = load(path)
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert [trial.value for trial in trials] == [0.7, None, 0.8]
+    assert [trial.user_attrs["status"] for trial in trials] == ["stopped", "failed", "completed"]
 
 
 def test_an_old_journal_is_replaced_and_not_continued(tmp_path: Path):

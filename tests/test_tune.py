@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import object_store
 import psutil
+import pyarrow.fs
 import pytest
 
 from catdog_ray.ledger import StudyDirectory
@@ -136,6 +139,24 @@ def test_the_main_job_from_the_command_line(tmp_path: Path):
     assert study["versions"]["ray"]
     assert study["nodes"][0]["cores"] == os.cpu_count()
     assert str(tmp_path) not in (folder / "study.json").read_text()
+    # Nothing is left to do: no Ray, the same table, and study.json goes on saying what searched.
+    rows = {file: (folder / file).read_bytes() for file in ("trials.jsonl", "retrain.jsonl", "optuna-journal.log")}
+    (folder / "study.json").write_text(json.dumps({**study, "commit": "of the search"}))
+    again = run(resume_command(tmp_path, "job"))
+    assert again.returncode == 0, again.stderr
+    assert "Ray" not in again.stdout.partition("accuracy after retraining")[0]
+    assert again.stdout.partition("accuracy after")[2] == done.stdout.partition("accuracy after")[2]
+    assert {file: (folder / file).read_bytes() for file in rows} == rows
+    facts = json.loads((folder / "study.json").read_text())
+    changed = {name for name in facts if facts[name] != study.get(name)}
+    assert (facts["commit"], changed) == ("of the search", {"commit", "sessions", "wall_s"})
+    # More seeds are another session's work: what retrained them stands beside what searched.
+    more = run(resume_command(tmp_path, "job", "--set", "retrain.seeds=3"))
+    assert more.returncode == 0, more.stderr
+    assert "(n=3, " in more.stdout
+    facts = json.loads((folder / "study.json").read_text())
+    assert (facts["commit"], facts["nodes"], facts["state"]) == ("of the search", study["nodes"], "finished")
+    assert (facts["retraining"]["commit"], facts["config"]["retrain"]["seeds"]) == (study["commit"], 3)
 
 
 def test_ctrl_c_leaves_no_process_and_a_study_that_resume_finishes(tmp_path: Path):
@@ -196,29 +217,47 @@ def test_a_killed_driver_is_resumed_to_the_asked_number_of_trials(tmp_path: Path
     assert StudyDirectory(folder).read_study()["sessions"] == 2
 
 
-def test_a_study_whose_disk_is_lost_goes_on_from_the_shared_place(tmp_path: Path):
-    shared = {"cluster.storage_path": str(tmp_path / "shared")}
-    process = start(command(tmp_path, "--num-samples", "4", "--name", "lost", search__max_epochs=10, **shared))
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with object_store.bucket() as (address, variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield address
+
+
+def names_below(place: str) -> list[str]:
+    filesystem, folder = pyarrow.fs.FileSystem.from_uri(place)
+    selector = pyarrow.fs.FileSelector(folder, allow_not_found=True, recursive=True)
+    infos = filesystem.get_file_info(selector)
+    return sorted(info.path.removeprefix(f"{folder}/") for info in infos if info.type == pyarrow.fs.FileType.File)
+
+
+@pytest.mark.parametrize("kind", ["disk", "object store"])
+def test_a_study_whose_disk_is_lost_goes_on_from_the_shared_place(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    shared = str(tmp_path / "shared") if kind == "disk" else request.getfixturevalue("bucket") + "/catdog"
+    settings = {"cluster.storage_path": shared}
+    process = start(command(tmp_path, "--num-samples", "4", "--name", "lost", search__max_epochs=10, **settings))
     folder = tmp_path / "results" / "lost"
     wait_for_epochs(folder, 4, process)
     before = StudyDirectory(folder).epochs.read()
-    place = tmp_path / "shared" / StudyDirectory(folder).shared_name
+    place = f"{shared}/{StudyDirectory(folder).shared_name}"
     deadline = time.monotonic() + 60
-    while not list((place / "rows").glob("epochs.jsonl.*")) and time.monotonic() < deadline:
+    while not any(name.startswith("rows/epochs.jsonl.") for name in names_below(place)) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.kill()
     process.communicate(timeout=30)
+    assert any("/checkpoint_" in name for name in names_below(place))
     shutil.rmtree(folder)
-    fetched = run(
-        [sys.executable, str(ROOT / "scripts" / "fetch_study.py"), str(place), "--output", str(folder.parent)]
-    )
+    fetched = run([sys.executable, str(ROOT / "scripts" / "fetch_study.py"), place, "--output", str(folder.parent)])
     assert fetched.returncode == 0, fetched.stderr
     rows = StudyDirectory(folder).epochs.read()
     assert rows == before[: len(rows)] or before == rows[: len(before)]
     again = resume_command(tmp_path, "lost", "--no-retrain", "--data", "drawn")
     again += [
         part
-        for key, value in {**shared, **ONE_AT_ONCE, "data.cache_dir": tmp_path / "cache"}.items()
+        for key, value in {**settings, **ONE_AT_ONCE, "data.cache_dir": tmp_path / "cache"}.items()
         for part in ("--set", f"{key}={value}")
     ]
     done = run(again)
@@ -226,7 +265,9 @@ def test_a_study_whose_disk_is_lost_goes_on_from_the_shared_place(tmp_path: Path
     assert_whole(folder, 4)
     assert StudyDirectory(folder).epochs.read()[: len(rows)] == rows
     # The rows stay there, what only served to resume does not.
-    assert sorted(path.name for path in place.iterdir()) == ["rows"]
+    left = names_below(place)
+    assert {"rows/study.json", "rows/trials.jsonl.0000.000000000000000"} <= set(left)
+    assert all(name.startswith("rows/") for name in left)
 
 
 def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: Path):
