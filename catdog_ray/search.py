@@ -17,7 +17,7 @@ from catdog_ray.past import Past
 from catdog_ray.recorder import OnProgress, SearchRecorder, trial_name
 from catdog_ray.records import TrialRow
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
-from catdog_ray.settings import Config, SearchSettings
+from catdog_ray.settings import Config
 from catdog_ray.space import HyperParameters, starting_points
 
 
@@ -88,19 +88,6 @@ def run(
     if suggester is not None:
         suggester.close(cut)
     return sorted(study.trials.read(), key=lambda row: row.trial)
-
-
-def is_over(study: StudyDirectory, settings: SearchSettings) -> bool:
-    """Whether nothing is left to search: what was begun has ended, and all trials are there or the time is used.
-
-    Whoever runs the trials, Ray or the stock tuner.
-    """
-    trials, epochs = study.trials.read(), study.epochs.read()
-    ended = {row.trial for row in trials}
-    elapsed_s = max([row.elapsed_s for row in trials] + [row.elapsed_s for row in epochs], default=0.0)
-    has_all = len(ended) >= settings.num_samples
-    has_no_time = bool(ended) and settings.time_budget_s is not None and elapsed_s >= settings.time_budget_s
-    return (has_all or has_no_time) and {row.trial for row in epochs} <= ended
 
 
 class _Recorder(Callback):

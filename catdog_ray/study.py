@@ -57,12 +57,10 @@ def run(
     with StudyDirectory(folder) as study:
         copier = mirror.Copier(study)
         try:
-            searches = with_search and not search.is_over(study, config.search)
+            searches = with_search and not _is_over(study, config)
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
-                if with_search and not searches:
-                    describe(searched=True)
                 if searches and config.search.method == STOCK:
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
                     _require_network(config, splits, call=processes.call_apart)
@@ -173,7 +171,7 @@ def _described(
         "data": splits.facts(),
         "config": portable(config.as_dict()) if with_search or not earlier else earlier["config"],
         # Whether the search came to its end, whatever becomes of a retraining.
-        "searched": False if with_search else _is_searched(study, earlier),
+        "searched": not searches if with_search else _is_searched(study, earlier),
         **{name: earlier[name] for name in ("share", "retrain_epochs", "retraining") if name in earlier},
     }
 
@@ -207,6 +205,19 @@ def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:
     if settings.get("time_budget_s") is not None and study.retrain.read():
         return bool(ended) and {row.trial for row in study.epochs.read()} <= ended
     return len(ended) == settings.get("num_samples")
+
+
+def _is_over(study: StudyDirectory, config: Config) -> bool:
+    """Whether nothing is left to search: what was begun has ended, and all trials are there or the time was used."""
+    ended = {row.trial for row in study.trials.read()}
+    if not ended or not {row.trial for row in study.epochs.read()} <= ended:
+        return False
+    if len(ended) >= config.search.num_samples:
+        return True
+    earlier = study.read_study()
+    budget_s = config.search.time_budget_s
+    is_same = budget_s is not None and earlier["config"].get("search", {}).get("time_budget_s") == budget_s
+    return is_same and earlier.get("searched") is True
 
 
 def _elapsed_s(study: StudyDirectory) -> float:

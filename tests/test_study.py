@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from make_rows import trial_epoch_row, trial_row
 from small import quick_config
 
 from catdog_ray import cluster, study
@@ -46,3 +47,50 @@ def test_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(RecordError, match=r"begun with Keras on tensorflow, this is jax; set KERAS_BACKEND=tensorflow"):
         study.run(tmp_path / "study", config)
     assert (tmp_path / "study" / "study.json").read_bytes() == before
+
+
+def test_nothing_left_to_do_starts_no_ray(tmp_path: Path):
+    """The address is of no Ray, so whatever is left to do fails, and says that the search is not over."""
+    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1", "retrain.enabled": False}
+    config = quick_config(**{**place, "search.num_samples": 2})
+    folder = tmp_path / "study"
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, config)
+    rows = StudyDirectory(folder)
+    rows.trials.append(trial_row(0))
+    rows.epochs.append(trial_epoch_row(0))
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, config)
+    assert (rows.read_study()["searched"], rows.read_study()["state"]) == (False, "failed")
+    rows.trials.append(trial_row(1))
+    study.run(folder, config)
+    assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
+    # A third trial that was begun is to be ended, whatever number is asked for.
+    rows.epochs.append(trial_epoch_row(2))
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, config)
+    rows.trials.append(trial_row(2))
+    more = dataclasses.replace(config, search=dataclasses.replace(config.search, num_samples=4))
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, more)
+    assert rows.read_study()["searched"] is False
+
+
+def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path):
+    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1", "retrain.enabled": False}
+    config = quick_config(**{**place, "search.num_samples": 9, "search.time_budget_s": 60})
+    folder = tmp_path / "study"
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, config)
+    rows = StudyDirectory(folder)
+    rows.trials.append(trial_row(0))
+    rows.epochs.append(trial_epoch_row(0))
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, config)
+    rows.write_study({**rows.read_study(), "searched": True})
+    study.run(folder, config)
+    assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
+    longer = dataclasses.replace(config, search=dataclasses.replace(config.search, time_budget_s=120))
+    with pytest.raises(cluster.ClusterError):
+        study.run(folder, longer)
+    assert rows.read_study()["searched"] is False
