@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import STATUSES, EpochRow, Progress, TrialEpochRow, TrialRow, best_trial, ended_row
+from catdog_ray.records import STATUSES, EpochRow, Progress, TrialEpochRow, TrialRow, best_trial, ended_row, objective
 from catdog_ray.settings import SearchSettings
 
 OnProgress = Callable[[Progress], None]
@@ -49,12 +49,12 @@ class SearchRecorder:
         self._show(f"{trial_name(number)} started")
 
     def epoch(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """An epoch ended: `result` holds the fields of an EpochRow, the objective and the model's size.
+        """An epoch ended: `result` holds the fields of an EpochRow and the model's size.
 
         One that is on record already is compared with the record and dropped.
         """
-        row = self._epoch_row(parameters, result)
-        rows = self._epochs.setdefault(row.trial, [])
+        rows = self._epochs.setdefault(parameters["number"], [])
+        row = self._epoch_row(parameters, result, rows)
         if row.epoch <= len(rows):
             _compare_repeated(rows[row.epoch - 1], row)
             return
@@ -100,8 +100,12 @@ class SearchRecorder:
                 self.end({"number": number}, None)
         return self._trials[before:]
 
-    def _epoch_row(self, parameters: Mapping[str, Any], result: Mapping[str, Any]) -> TrialEpochRow:
+    def _epoch_row(
+        self, parameters: Mapping[str, Any], result: Mapping[str, Any], earlier: Sequence[TrialEpochRow]
+    ) -> TrialEpochRow:
         epoch = EpochRow.of(result)
+        # Of what is on record: a worker that repeated epochs, after a loss, scores with what it saw the second time.
+        accuracies = [row.selection_accuracy for row in earlier[: epoch.epoch - 1]] + [epoch.selection_accuracy]
         return TrialEpochRow(
             trial=parameters["number"],
             epoch=epoch.epoch,
@@ -109,15 +113,13 @@ class SearchRecorder:
             train_accuracy=epoch.train_accuracy,
             selection_loss=epoch.selection_loss,
             selection_accuracy=epoch.selection_accuracy,
-            objective=result["objective"],
+            objective=objective(accuracies, window=self._settings.scoring_window),
             seconds=epoch.seconds,
             elapsed_s=self._elapsed_s(),
             hyperparameters=dict(parameters["hyperparameters"]),
             parameters=result["parameters"],
             # As before it was resumed, should another release count otherwise.
-            multiply_adds=rows[0].multiply_adds
-            if (rows := self._epochs.get(parameters["number"]))
-            else result["multiply_adds"],
+            multiply_adds=earlier[0].multiply_adds if earlier else result["multiply_adds"],
             suggestion_seconds=parameters["suggestion_seconds"],
         )
 

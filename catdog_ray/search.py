@@ -136,6 +136,7 @@ def _planned(past: Past, config: Config, finished: Sequence[TrialRow], storage_p
             HyperParameters.of({name: rows[0].hyperparameters[name] for name in config.space}),
             resume_from=tuple(cluster.checkpoints(storage_path, trial_name(number))),
             resume_before=len(rows) + 1,
+            accuracies=tuple(row.selection_accuracy for row in rows),
             objectives=tuple(row.objective for row in rows),
             suggestion_seconds=rows[0].suggestion_seconds,
         )

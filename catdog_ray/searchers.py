@@ -22,14 +22,15 @@ from catdog_ray.space import HyperParameters, Suggestion, require_inside
 class Planned:
     """A trial whose configuration is settled: a starting point, or one that an interrupted session left.
 
-    `objectives` are its scores on record, epoch by epoch; `resume_from` its checkpoints, newest first. A checkpoint of
-    epoch `resume_before` or later is too new: what was reported with it did not reach the rows.
+    `accuracies` and `objectives` are what is on record of it, epoch by epoch; `resume_from` its checkpoints. A
+    checkpoint of epoch `resume_before` or later is too new: what was reported with it did not reach the rows.
     """
 
     number: int
     hyperparameters: HyperParameters
     resume_from: tuple[str, ...] = ()
     resume_before: int = 1
+    accuracies: tuple[float, ...] = ()
     objectives: tuple[float, ...] = ()
     suggestion_seconds: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Planned:
             "hyperparameters": dict(self.hyperparameters),
             "resume_from": list(self.resume_from),
             "resume_before": self.resume_before,
+            "accuracies": list(self.accuracies),
             "suggestion_seconds": self.suggestion_seconds,
             **self.extra,
         }

@@ -202,7 +202,9 @@ class _Course:
     def _on_epoch(self, row: EpochRow, network: keras.Model) -> None:
         from catdog_ray.model import multiply_adds
 
-        self._accuracies.append(row.selection_accuracy)
+        # One that is repeated after an interruption counts as it stands on record.
+        recorded = self._parameters["accuracies"]
+        self._accuracies.append(recorded[row.epoch - 1] if row.epoch <= len(recorded) else row.selection_accuracy)
         report: Report = {
             **row.__dict__,
             **self._score(),
@@ -259,5 +261,6 @@ class _Course:
                 continue
             if len(accuracies) == epoch < before and epoch > furthest[0]:
                 furthest = epoch, local / "checkpoint.npz"
-                self._accuracies = accuracies
+                recorded = self._parameters["accuracies"]
+                self._accuracies = [*recorded[:epoch], *accuracies[len(recorded[:epoch]) :]]
         return furthest[1]
