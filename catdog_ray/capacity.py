@@ -12,6 +12,9 @@ import yaml
 
 from catdog_ray.settings import ClusterSettings
 
+_HEAD = "node:__internal_head__"
+"""The resource by which Ray marks the head."""
+
 
 @dataclass(frozen=True)
 class NodeType:
@@ -95,7 +98,8 @@ def room_at_most(nodes: Sequence[Mapping[str, float]], limits: Limits | None, cp
         (room(node_type.resources, cpus, gpus) if node_type.resources else unknown, node_type.most)
         for node_type in limits.types
     ]
-    total, left = 0, limits.most
+    # Workers come beside the head, which may have room of its own.
+    total, left = sum(room(node, cpus, gpus) for node in nodes if _HEAD in node), limits.most
     for fits, most in sorted(each, reverse=True):
         total += fits * min(most, left)
         left -= min(most, left)

@@ -40,6 +40,20 @@ class Cluster:
     nodes: tuple[dict[str, Any], ...]
     dashboard_url: str | None
 
+    def grown(self) -> tuple[dict[str, Any], ...]:
+        """The nodes there are now where those are more cores than there were, else `nodes`.
+
+        An autoscaled cluster is described when its head stands alone; who trained is known at the end.
+        """
+        if self.settings.address == "local":
+            return self.nodes
+        try:
+            now = _describe_nodes()
+        except ClusterError:
+            # What is only told must not fail a search that is done.
+            return self.nodes
+        return max(self.nodes, now, key=lambda nodes: sum(node.get("ray_cpus") or 0 for node in nodes))
+
     def share(self, *, runs: int) -> capacity.Share:
         """What each of `runs` trials gets, on the cluster at its largest. Raises ClusterError where not even one fits.
 

@@ -254,11 +254,11 @@ def _method(found: Group, reference: float | None, *, at: Mapping[int, float], s
 
 
 def _hours(found: Group, seconds: Sequence[float], fact: str) -> Estimate | None:
-    """None where a study does not say what its nodes had."""
+    """None where a study does not say what its nodes had, or knows of its head alone, on which nothing ran."""
     hours = []
     for study, held in zip(found.studies, seconds, strict=True):
         nodes = study.facts["nodes"]
-        if not nodes or any(node.get(fact) is None for node in nodes):
+        if any(node.get(fact) is None for node in nodes) or not sum(node.get("ray_cpus") or 0 for node in nodes):
             return None
         hours.append(held / 3600 * sum(node[fact] for node in nodes))
     return estimate(hours, cut=False)
@@ -330,6 +330,9 @@ def _warnings(
     machines = {_machine(study) for item in found for study in item.studies}
     if len(machines) > 1:
         texts.append(f"wall-clock and hours are of {len(machines)} kinds of machine: {'; '.join(sorted(machines))}")
+    backends = {str(study.facts["backend"]) for item in found for study in item.studies if study.facts.get("backend")}
+    if len(backends) > 1:
+        texts.append(f"Keras ran on {len(backends)} backends, whose seeds are no pairs: {', '.join(sorted(backends))}")
     commits = {str(study.facts.get("commit")) for item in found for study in item.studies}
     if len(commits) > 1:
         texts.append(f"the studies were made by {len(commits)} states of the code")

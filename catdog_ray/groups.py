@@ -26,6 +26,7 @@ _FREE = (
     "data.source",
     "data.cache_dir",
     "data.max_bad_share",
+    "data.published",
     "train.checkpoint_epochs",
     "search.method",
     "retrain.",

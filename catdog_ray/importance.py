@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 
+from catdog_ray import distributions
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, Range
+from catdog_ray.settings import Range
 
 MINIMUM_TRIALS = 10
 """With fewer, the tenth that PED-ANOVA calls good is not even one whole trial."""
@@ -26,7 +27,6 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
     if len(scored) < MINIMUM_TRIALS or len({row.objective for row in scored}) < 2:
         return None
     scored = scored[:: -(-len(scored) // MOST_TRIALS)]
-    distributions = {name: _distribution(found) for name, found in space.items()}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -34,7 +34,7 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
         study.add_trials(
             [
                 optuna.trial.create_trial(
-                    params=dict(row.hyperparameters), distributions=distributions, value=row.objective
+                    params=dict(row.hyperparameters), distributions=distributions.of_space(space), value=row.objective
                 )
                 for row in scored
             ]
@@ -45,10 +45,3 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
     finally:
         optuna.logging.set_verbosity(verbosity)
     return {name: float(found.get(name, 0.0)) for name in space}
-
-
-def _distribution(found: Range) -> optuna.distributions.BaseDistribution:
-    """As the search had it (`searchers` needs Ray, which a comparison does without)."""
-    if isinstance(found, Choice):
-        return optuna.distributions.CategoricalDistribution(found.choices)
-    return optuna.distributions.FloatDistribution(found.low, found.high, log=found.scale == "log")

@@ -294,8 +294,10 @@ def _share_runs(runs: Sequence[Run]) -> bool:
 
 
 def _paired_runs(name: str, a: Sequence[Run], b: Sequence[Run]) -> tuple[str, list[tuple[float, float]]]:
-    """(unit, pairs) of one method at two milestones; the brief's configuration has no searches, only seeds."""
+    """(unit, pairs) of the same runs at two milestones; the brief's configuration has no searches, only seeds."""
     if name != BASELINE:
+        both = {(run.study.seed, run.row.seed) for run in a} & {(run.study.seed, run.row.seed) for run in b}
+        a, b = ([run for run in side if (run.study.seed, run.row.seed) in both] for side in (a, b))
         return _paired_values(a, b, against_baseline=False)
     first, second = _by_retraining_seed(a), _by_retraining_seed(b)
     return SEEDS, [(first[seed], second[seed]) for seed in sorted(first) if seed in second]

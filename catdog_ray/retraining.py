@@ -29,11 +29,14 @@ class Candidate:
 
 
 def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> list[Candidate]:
-    """What `retrain.configurations` names, the best first; one candidate where the best is the baseline."""
+    """What `retrain.configurations` names, the `top` best first, each once; no second one for the baseline among them.
+
+    Trials of one configuration are one candidate, the best of them.
+    """
     baseline = HyperParameters.of({name: config.baseline[name] for name in config.space})
     rest = list(trials)
     found: list[Candidate] = []
-    for _ in range(top if "best" in config.retrain.configurations else 0):
+    while len(found) < (top if "best" in config.retrain.configurations else 0):
         row = best_trial(rest)
         if row is None:
             break
@@ -58,8 +61,8 @@ def run(
 ) -> list[RetrainRow]:
     """Train what is not on record yet; returns all rows. Raises KeyboardInterrupt if interrupted.
 
-    Trains on training and selection images together and reports on the test split. Raises ConfigError where the
-    learning rate falls to zero at another epoch than in runs on record.
+    Trains on training and selection images together and reports on the test split. Raises ConfigError for a milestone
+    that runs on record have passed, and where their learning rate falls to zero at another epoch.
     """
     require_same_length(study, config)
     _drop_uncommitted_predictions(study)
@@ -161,6 +164,8 @@ def _planned(
     for seed in _seeds(config):
         for candidate in chosen:
             missing = [m for m in config.retrain.milestones if (candidate.configuration, seed, m) not in recorded]
+            done = [m for configuration, s, m in recorded if (configuration, s) == (candidate.configuration, seed)]
+            _require_later(study, (candidate.configuration, seed), missing, done)
             keeps_model = keeper is not None and (keeper.configuration, keeper.seed) == (candidate.configuration, seed)
             if keeper is not None and keeps_model and not missing and not keeper.is_there():
                 # Killed after the last row and before the model was copied: the last stretch is trained again.
@@ -178,6 +183,16 @@ def _planned(
             before = min(missing[0], recorded_epochs[candidate.configuration, seed] + 1)
             planned.append(Planned(len(planned), candidate.hyperparameters, left, before, extra=extra))
     return planned
+
+
+def _require_later(study: StudyDirectory, run: tuple[str, int], missing: Sequence[int], done: Sequence[int]) -> None:
+    """ConfigError for a milestone before one of the same run: trained again, it need not pass it as its epochs say."""
+    early = [milestone for milestone in missing if milestone < max(done, default=0)]
+    if early:
+        raise ConfigError(
+            f"retrain.milestones: {study.path} has {run[0]}, seed {run[1]}, at {max(done)} epochs, so a milestone at "
+            f"{early[0]} comes too late; retrain it in another study"
+        )
 
 
 def _wanted_model(folder: Path, config: Config, chosen: Sequence[Candidate]) -> ModelFile | None:

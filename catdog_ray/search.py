@@ -17,7 +17,7 @@ from catdog_ray.past import Past
 from catdog_ray.recorder import OnProgress, SearchRecorder, trial_name
 from catdog_ray.records import TrialRow
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
-from catdog_ray.settings import Config
+from catdog_ray.settings import Config, RunFailed
 from catdog_ray.space import HyperParameters, starting_points
 
 
@@ -33,7 +33,8 @@ def run(
     """Search until `config.search.num_samples` trials have ended, going on from the study's rows; returns all trials.
 
     With `config.search.time_budget_s` it may end before; what runs then counts as stopped, with what it has.
-    There is no argument for the test split. Raises KeyboardInterrupt if interrupted; the rows are then on the disk.
+    There is no argument for the test split. Raises KeyboardInterrupt if interrupted and RunFailed where Ray lost
+    trials; the rows are then on the disk.
     """
     settings = config.search
     past = Past.read(study, settings)
@@ -87,7 +88,13 @@ def run(
     cut = recorder.end_begun() if math.isfinite(left_s) else []
     if suggester is not None:
         suggester.close(cut)
-    return sorted(study.trials.read(), key=lambda row: row.trial)
+    rows = sorted(study.trials.read(), key=lambda row: row.trial)
+    lost = set(range(settings.num_samples)) - {row.trial for row in rows}
+    if lost and math.isinf(left_s):
+        # Ray drops a trial without a word where a worker cannot be made ready for it.
+        names = ", ".join(map(trial_name, sorted(lost)))
+        raise RunFailed(f"Ray ended without {names}; --resume goes on from the rows")
+    return rows
 
 
 class _Recorder(Callback):

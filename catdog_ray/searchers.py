@@ -13,8 +13,9 @@ import optuna
 from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
+from catdog_ray import distributions
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, Range
+from catdog_ray.settings import Range
 from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 
@@ -95,7 +96,7 @@ class OptunaSuggester:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._sampler, self._seed, self._startup = space, sampler, seed, startup_trials
-        self._distributions = {key: _distribution(found) for key, found in space.items()}
+        self._distributions = distributions.of_space(space)
         self._study = optuna.create_study(
             study_name=name, direction="maximize", storage=_journal_storage(journal) if journal else None
         )
@@ -224,12 +225,6 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the searcher is rebuilt from the rows."""
-
-
-def _distribution(found: Range) -> optuna.distributions.BaseDistribution:
-    if isinstance(found, Choice):
-        return optuna.distributions.CategoricalDistribution(found.choices)
-    return optuna.distributions.FloatDistribution(found.low, found.high, log=found.scale == "log")
 
 
 def _journal_storage(path: Path) -> optuna.storages.JournalStorage:

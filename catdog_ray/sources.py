@@ -19,22 +19,8 @@ from typing import Protocol
 
 import numpy as np
 
-from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable, decode
+from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable
 from catdog_ray.settings import DataError, printable
-
-__all__ = [
-    "SPLITS",
-    "DataError",
-    "Entry",
-    "FolderReader",
-    "Reader",
-    "Unreadable",
-    "ZipReader",
-    "decode",
-    "find_layout",
-    "is_hidden",
-    "read_file",
-]
 
 SPLITS = ("train", "validation")
 MOST_FILES = 1_000_000

@@ -57,6 +57,8 @@ def run(
     with StudyDirectory(folder) as study:
         copier = mirror.Copier(study)
         try:
+            if with_search:
+                _require_room_for_trials(study, config)
             searches = with_search and not _is_over(study, config)
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
@@ -80,7 +82,7 @@ def run(
                             if searches:
                                 describe(share=running_on.share(runs=config.search.num_samples).__dict__)
                                 search.run(study, config, splits.train, splits.selection, **watched)
-                                describe(searched=True)
+                                describe(searched=True, nodes=list(running_on.grown()))
                             if _can_retrain(study, config):
                                 chosen = retraining.candidates(config, study.trials.read(), top=top)
                                 describe(retrain_epochs=config.retrain.milestones[-1])
@@ -205,6 +207,17 @@ def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:
     if settings.get("time_budget_s") is not None and study.retrain.read():
         return bool(ended) and {row.trial for row in study.epochs.read()} <= ended
     return len(ended) == settings.get("num_samples")
+
+
+def _require_room_for_trials(study: StudyDirectory, config: Config) -> None:
+    """ConfigError for fewer trials than there are: a study is whole with as many as it says."""
+    begun = {row.trial for row in study.trials.read()} | {row.trial for row in study.epochs.read()}
+    most = max(begun, default=-1) + 1
+    if config.search.num_samples < most:
+        raise ConfigError(
+            f"search.num_samples: {study.path} has begun {most} trials, so it must be at least that many, "
+            f"got {config.search.num_samples}"
+        )
 
 
 def _is_over(study: StudyDirectory, config: Config) -> bool:

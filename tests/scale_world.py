@@ -111,6 +111,7 @@ def main(work: Path) -> None:
             try:
                 with StudyDirectory(work / "study") as study:
                     rows = search.run(study, config, splits.train, splits.selection, running_on=running_on)
+                report["nodes_at_the_end"] = len(running_on.grown())
                 report["trials"] = [[row.trial, row.status, row.epochs] for row in rows]
                 deadline = time.monotonic() + 60
                 while report["sizes"][-1] and time.monotonic() < deadline:

@@ -47,6 +47,8 @@ def test_room_on_a_node(resources: dict[str, float], cpus: float, gpus: float, f
         # Own machines, whose size is not known before they join: like the largest that has, or one trial each.
         ([HEAD, WORKER], Limits((NodeType({}, 3),), 3), 6),
         ([HEAD], Limits((NodeType({}, 3),), 3), 3),
+        # A head with room of its own, as large as one worker.
+        ([{**WORKER, "node:__internal_head__": 1.0}], Limits((NodeType(WORKER, 2),), 2), 6),
         # More is there than the file allows: nodes that joined by hand.
         ([HEAD, WORKER, WORKER], Limits((NodeType(WORKER, 1),), 1), 4),
     ],

@@ -217,8 +217,21 @@ def test_one_machine_is_one_kind_however_it_was_counted(tmp_path: Path) -> None:
     assert not any("kinds of machine" in text for text in texts)
 
 
-def test_hours_are_not_known_where_the_nodes_are_not(tmp_path: Path) -> None:
-    folder = write_invented(tmp_path / "a", milestones=(), facts={"nodes": []})
+def test_backends_of_keras_are_told_apart(tmp_path: Path) -> None:
+    """A study from before it was recorded says nothing of it."""
+    backends = ({"backend": "jax"}, {"backend": "tensorflow"}, {})
+    folders = [
+        write_invented(tmp_path / str(seed), seed=seed, milestones=(), facts=facts)
+        for seed, facts in enumerate(backends)
+    ]
+    text = "Keras ran on 2 backends, whose seeds are no pairs: jax, tensorflow"
+    assert text in comparison.compare([audit.read(folder) for folder in folders]).warnings
+    assert not any("backend" in each for each in comparison.compare([audit.read(f) for f in folders[1:]]).warnings)
+
+
+@pytest.mark.parametrize("nodes", [[], [{"cpu_model": "a head alone", "ray_cpus": 0.0, "ray_gpus": 0.0}]])
+def test_hours_are_not_known_where_the_nodes_are_not(nodes: list[dict[str, object]], tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "a", milestones=(), facts={"nodes": nodes})
     method = comparison.compare([audit.read(folder)]).methods[0]
     assert (method.cpu_hours, method.gpu_hours) == (None, None)
 

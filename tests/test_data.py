@@ -22,9 +22,9 @@ from make_rows import quickstart
 from PIL import Image
 from small import quick_config
 
-from catdog_ray import animals, data, drawn, origins, sources
-from catdog_ray.settings import DataSettings
-from catdog_ray.sources import DataError
+from catdog_ray import animals, data, drawn, origins
+from catdog_ray.decoding import decode
+from catdog_ray.settings import DataError, DataSettings
 
 FILES = pets()
 """Three classes, 10 images of each in train/ and 4 in validation/."""
@@ -95,7 +95,7 @@ def test_three_splits(form: Form, tmp_path: Path) -> None:
         assert np.bincount(images.labels).tolist() == [per_class] * 3
         for pixels, label, file in zip(images.pixels, images.labels, images.files, strict=True):
             assert file.split("/")[1] == CLASSES[label]
-            np.testing.assert_array_equal(pixels, sources.decode(FILES[file], 8))
+            np.testing.assert_array_equal(pixels, decode(FILES[file], 8))
     assert not set(splits.train.files) & set(splits.selection.files)
     assert {*splits.train.files, *splits.selection.files} == {name for name in FILES if name.startswith("train/")}
     assert set(splits.test.files) == {name for name in FILES if name.startswith("validation/")}
@@ -367,7 +367,7 @@ def test_changed_content_is_decoded_anew(form: Form, tmp_path: Path, no_decoding
     assert after.fingerprint != before.fingerprint
     both = after.train.joined(after.selection)
     index = both.files.index("train/cats/05.png")
-    np.testing.assert_array_equal(both.pixels[index], sources.decode(changed["train/cats/05.png"], 8))
+    np.testing.assert_array_equal(both.pixels[index], decode(changed["train/cats/05.png"], 8))
     form(tmp_path, FILES)
     if form is as_folder:
         no_decoding()  # the first content is still in the cache

@@ -52,6 +52,16 @@ def test_what_differs_is_never_pooled(overrides: Any, facts: Any, field: str, tm
         groups.group([first, second])
 
 
+def test_addresses_of_published_sets_do_not_tell_data_apart(tmp_path: Path) -> None:
+    """The fingerprint does; the list of addresses is longer from release to release."""
+    archive = {"url": "https://mirror/x.zip", "bytes": None, "sha256": None}
+    studies = [
+        invented(tmp_path / "first"),
+        invented(tmp_path / "second", seed=1, overrides={"data__published": {"pets": archive}}),
+    ]
+    assert [item.seeds for item in groups.group(studies)] == [(0, 1)]
+
+
 def test_another_budget_is_refused(tmp_path: Path) -> None:
     first = invented(tmp_path / "first")
     second = audit.read(write_invented(tmp_path / "second", milestones=(), trials=4, max_epochs=4, seed=1))

@@ -95,6 +95,7 @@ HOUSE = {
     "preflight": Room(5, inside_functions="ray pyarrow"),
     "mirror": Room(5, inside_functions="pyarrow"),
     "trial": Room(7, "numpy ray", inside_functions="keras backend evaluation model train"),
+    "distributions": Room(2, "optuna"),
     "searchers": Room(6, "numpy ray optuna"),
     "past": Room(6, "ray"),
     "oracle": Room(6, "numpy ray", inside_functions="keras_tuner"),

@@ -104,6 +104,16 @@ def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
     assert (pair.difference.n, pair.difference.low) == (1, None)
 
 
+def test_a_run_without_its_last_milestone_is_not_in_what_training_on_gives(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path))
+    cut = {"TPE": {4: runs["TPE"][4], 6: runs["TPE"][6][1:]}}
+    kept = {(run.study.seed, run.row.seed) for run in cut["TPE"][6]}
+    whole = {"TPE": {4: [run for run in runs["TPE"][4] if (run.study.seed, run.row.seed) in kept], 6: cut["TPE"][6]}}
+    assert len(cut["TPE"][4]) == len(cut["TPE"][6]) + 1
+    assert retrained.compare_milestones(cut) == retrained.compare_milestones(whole)
+    assert retrained.compare_milestones(cut) != retrained.compare_milestones({"TPE": runs["TPE"]})
+
+
 def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
     """Last minus earlier milestone; over one search by retraining seed, over several by search."""
     one, several = groups(tmp_path / "one", seeds=(0,)), groups(tmp_path / "several")

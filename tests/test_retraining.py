@@ -50,6 +50,9 @@ def test_top_k_in_order_of_the_objective():
     trials = [ended(0, BASELINE, 0.6), ended(1, TUNED, 0.8), ended(2, other, 0.9)]
     found = retraining.candidates(CONFIG, trials, top=2)
     assert [c.configuration for c in found] == ["trial-0002", "trial-0001", "baseline"]
+    # In a space of choices a point comes again.
+    again = retraining.candidates(CONFIG, [*trials, ended(3, other, 0.85)], top=2)
+    assert [(c.configuration, c.selection_objective) for c in again[:2]] == [("trial-0002", 0.9), ("trial-0001", 0.8)]
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +193,26 @@ def test_later_milestones_go_on_from_the_rows(finished, tmp_path: Path, ray_clus
     assert {progress.epochs for progress in shown} == {6, 7, 8}
     assert all(progress.left_s is None or progress.left_s >= 0 for progress in shown)
     assert shown[-1].left_s == 0
+
+
+def test_a_milestone_that_runs_have_passed_is_refused(finished, tmp_path: Path, ray_cluster):
+    """Trained again to there, a run need not pass it as its epochs on record say; and rows are never edited."""
+    folder, chosen, _ = finished
+    shutil.copytree(folder, tmp_path / "study")
+    earlier = dataclasses.replace(CONFIG, retrain=dataclasses.replace(CONFIG.retrain, milestones=(1, 2)))
+    before = (tmp_path / "study" / "retrain.jsonl").read_bytes()
+    with StudyDirectory(tmp_path / "study") as study:
+        for refused in (
+            lambda: retraining.is_due(study, earlier, chosen),
+            lambda: retraining.run(study, earlier, SPLITS, chosen, running_on=ray_cluster),
+        ):
+            with pytest.raises(
+                UserError,
+                match=r"has trial-0001, seed 3, at 3 epochs, so a milestone at 1 comes too late; retrain it in another",
+            ):
+                refused()
+        assert not retraining.is_due(study, CONFIG, chosen)
+    assert (tmp_path / "study" / "retrain.jsonl").read_bytes() == before
 
 
 def test_a_schedule_is_not_retrained_to_another_length(finished, tmp_path: Path, ray_cluster):

@@ -76,6 +76,7 @@ def test_the_autoscaler_is_asked_for_all_at_once_and_gives_all_back(tmp_path: Pa
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["nodes_at_first"] == 1  # the head, on which nothing fits
+    assert report["nodes_at_the_end"] == 3  # who trained
     assert report["slots"] == 4  # two workers of one GPU, two trials a GPU
     assert [row[1] for row in report["trials"]] == ["completed"] * 4
     sizes = report["sizes"]

@@ -20,8 +20,9 @@ from make_pictures import QUARTERS, encoded, noise, pets, quarters, write_folder
 from PIL import Image, features
 
 from catdog_ray import sources
-from catdog_ray.settings import UserError
-from catdog_ray.sources import DataError, FolderReader, Unreadable, ZipReader, decode, find_layout
+from catdog_ray.decoding import Unreadable, decode
+from catdog_ray.settings import DataError, UserError
+from catdog_ray.sources import FolderReader, ZipReader, find_layout
 
 LAYOUT = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"
 

@@ -11,6 +11,7 @@ from small import quick_config
 
 from catdog_ray import cluster, study
 from catdog_ray.ledger import RecordError, StudyDirectory
+from catdog_ray.settings import ConfigError
 
 
 def test_a_study_that_cannot_start_ray_says_so_in_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -65,11 +66,6 @@ def test_nothing_left_to_do_starts_no_ray(tmp_path: Path):
     rows.trials.append(trial_row(1))
     study.run(folder, config)
     assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
-    # A third trial that was begun is to be ended, whatever number is asked for.
-    rows.epochs.append(trial_epoch_row(2))
-    with pytest.raises(cluster.ClusterError):
-        study.run(folder, config)
-    rows.trials.append(trial_row(2))
     more = dataclasses.replace(config, search=dataclasses.replace(config.search, num_samples=4))
     with pytest.raises(cluster.ClusterError):
         study.run(folder, more)
@@ -94,3 +90,14 @@ def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path):
     with pytest.raises(cluster.ClusterError):
         study.run(folder, longer)
     assert rows.read_study()["searched"] is False
+
+
+def test_fewer_trials_than_there_are_is_refused(tmp_path: Path):
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "search.num_samples": 2})
+    rows = StudyDirectory(tmp_path / "study")
+    rows.path.mkdir()
+    rows.trials.append(trial_row(0))
+    rows.epochs.append(trial_epoch_row(2))
+    with pytest.raises(ConfigError, match=r"study has begun 3 trials, so it must be at least that many, got 2"):
+        study.run(rows.path, config)
+    assert not (rows.path / "study.json").exists()
