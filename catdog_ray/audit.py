@@ -192,13 +192,16 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def retraining_was_interrupted(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the study was left while it retrained, which begins after the search: runs with a row are whole.
+    """Whether the search was over and what followed was not: runs of retraining with a row are whole.
 
     A search that was gone on with after a retraining lacks trials, or ends of trials, and is refused for that.
     """
+    if facts["state"] == "finished":
+        return False
+    if "searched" in facts:
+        return facts["searched"] is True
     epochs = folder / "retrain-epochs.jsonl"
-    is_searched = facts.get("searched", True) is True
-    return facts["state"] == "interrupted" and is_searched and epochs.exists() and epochs.stat().st_size > 0
+    return facts["state"] == "interrupted" and epochs.exists() and epochs.stat().st_size > 0
 
 
 def _check_nodes(folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:

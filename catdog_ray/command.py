@@ -6,22 +6,29 @@ Nothing heavy is imported, so that `--help` and every error in the flags answer 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import io
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
-from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError
+from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError, printable
 
 _LONGEST_LINE = 1500
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+"""Errors of files that are the machine's answer to what was asked, not a slip of ours."""
 
 _MAY_CHANGE = (
     "search.num_samples",
@@ -54,7 +61,8 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         try:
             main(sys.argv[1:] if arguments is None else arguments)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as with `>&-`
+                sys.stdout.flush()
         code = DONE
     except UserError as error:
         code = _say(f"error: {error}", USER_ERROR)
@@ -68,12 +76,43 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         code = _say("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output went away (`... | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = DONE
-    except Exception:
-        traceback.print_exc()
-        code = FAILED
+    except Exception as error:
+        if (found := _of_a_file(error)) is None:
+            traceback.print_exc()
+        code = FAILED if found is None else found
     sys.exit(code)
+
+
+def _of_a_file(error: BaseException) -> int | None:
+    """Says in one line what file the machine refused, and why; None where the error is no such one."""
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
+        where = printable(str(error.filename))
+        return _say(f"error: {where}: cannot be used ({error.strerror}); name another", USER_ERROR)
+    for each in _causes(error):
+        if isinstance(each, OSError) and each.errno in _FULL:
+            where = f"{printable(str(each.filename))}: " if each.filename else ""
+            _drop_output()
+            return _say(f"failed: {where}the disk is full; make room, and go on with a study by --resume", FAILED)
+    return None
+
+
+def _drop_output() -> None:
+    """Where output cannot be written, Python would fail on it once more at its end."""
+    if sys.stdout is not None:
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came of; Ray wraps what is raised while it runs."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__
 
 
 def study_parser(program: str, description: str, *, method: str | None = None) -> argparse.ArgumentParser:
@@ -210,6 +249,8 @@ def _require_own_method(config: Config, flags: argparse.Namespace) -> None:
 
 def _newest_unfinished(output: Path, name: str, flags: argparse.Namespace) -> Path:
     found = []
+    if output.is_dir():
+        next(output.iterdir(), None)  # `glob` finds nothing where it may not look
     for file in sorted(output.glob("*/study.json")):
         if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
             continue

@@ -5,6 +5,7 @@ Rows are fsynced and never edited. A line torn by a crash is cut off when the st
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -38,6 +39,9 @@ MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address"
 """Settings that name a place; a study keeps them beside its rows in a file that is not committed."""
 
 Row = TypeVar("Row")
+
+_REPLACED = ("study.json", ".machine.json")
+"""What a session replaces as a whole."""
 
 _SHARES = ("accuracy", "objective")
 """Endings of the names of fractions."""
@@ -140,20 +144,58 @@ class StudyDirectory:
         return any(path.exists() for path in (self.path / "study.json", *(file.path for file in self._row_files)))
 
     def __enter__(self) -> Self:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise RecordError(f"{self.path}: cannot be made a folder and written ({error.strerror})") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            self._lock = None
-            raise RecordError(f"{self.path}: another process is working on this study; wait or use --name") from None
+        while self._lock is None:
+            self._lock = self._locked()
         for file in self._row_files:
             file.repair()
         return self
+
+    def _locked(self) -> typing.IO[str] | None:
+        """The lock; None where another process removed its file in the meantime, see `put_back`."""
+        file = self.path / ".lock"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = file.open("w")
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be made a folder and written ({error.strerror})") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise RecordError(f"{self.path}: another process is working on this study; wait or use --name") from None
+        try:
+            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        lock.close()
+        return None
+
+    def state(self) -> dict[str, bytes | int]:
+        """What `put_back` needs: the files that are replaced as they are, and how long those of rows are."""
+        found: dict[str, bytes | int] = {
+            name: (self.path / name).read_bytes() for name in _REPLACED if (self.path / name).is_file()
+        }
+        return found | {path.name: path.stat().st_size for path in self.row_paths if path.is_file()}
+
+    def put_back(self, before: Mapping[str, bytes | int]) -> None:
+        """Undo what a session wrote that came to no row, so that the corrected command finds what this one found.
+
+        A folder that held no study is removed, unless something else lies in it.
+        """
+        now = self.state()
+        if any(before.get(path.name) != now.get(path.name) for path in self.row_paths):
+            return
+        for name in _REPLACED:
+            content = before.get(name)
+            if isinstance(content, bytes):
+                replace_file(self.path / name, content)
+            else:
+                (self.path / name).unlink(missing_ok=True)
+        if not before:
+            (self.path / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:

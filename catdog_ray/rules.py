@@ -31,6 +31,9 @@ from catdog_ray.settings import (
 _RAYS_UNIT = 0.0001
 """Ray keeps shares of a CPU or GPU in these."""
 
+_LONGEST_NAME_BYTES = 200
+"""Folders may have 255, and a number or an id is set behind it."""
+
 _LARGEST_DRAWN_BYTES = 8 * 2**30
 """Drawn pictures are drawn in memory, all at once."""
 
@@ -121,6 +124,8 @@ def _check_names(config: Config) -> None:
         raise ConfigError(
             f"name must be letters, digits, '-', '_' and '.', not starting with '.' or '-', got {config.name!r}"
         )
+    if len(config.name.encode()) > _LONGEST_NAME_BYTES:
+        raise ConfigError(f"name must be at most {_LONGEST_NAME_BYTES} bytes long, got {len(config.name.encode())}")
     for where, text in (
         ("label", config.label),
         ("output", config.output),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 from catdog_ray import (
     builder,
     cluster,
+    command,
     data,
     inspection,
     mirror,
@@ -31,9 +33,11 @@ from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
 from catdog_ray.records import OBJECTIVE, Progress, best_trial
-from catdog_ray.settings import STOCK, Config, ConfigError
+from catdog_ray.settings import STOCK, Config, ConfigError, UserError
 
 OnProgress = Callable[[Progress], None]
+
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -49,12 +53,14 @@ def run(
 ) -> data.Splits:
     """Search (unless `with_search` is False), then retrain as `config.retrain` says; all rows land in `folder`.
 
-    Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on.
+    Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on. Raises
+    UserError for what must be changed first; what was there is then as it was, unless a row was written.
     """
     if config.model.builder is not None:
         builder.require_findable(config.model.builder)
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
     with StudyDirectory(folder) as study:
+        before = study.state()
         copier = mirror.Copier(study)
         try:
             if with_search:
@@ -91,6 +97,9 @@ def run(
                         # Checkpoints served to resume; nothing is left to resume.
                         cluster.remove_checkpoints(place)
                         shutil.rmtree(study.path / "ray", ignore_errors=True)
+        except UserError:
+            study.put_back(before)
+            raise
         finally:
             # With how it ended.
             copier.copy()
@@ -146,6 +155,10 @@ def _described(
             f"{study.path}: was begun with Keras on {earlier['backend']}, this is {backend}; "
             f"set KERAS_BACKEND={earlier['backend']}, or start another study"
         )
+    if earlier:
+        # Again, now that the study is ours: another command may have begun it since its name was found free.
+        saved = configuration.from_saved(earlier["config"])
+        command.require_resumable(saved, config, study.path, "")
     retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
     searches = searches or not earlier
@@ -195,7 +208,11 @@ def _described(
         state = "interrupted"
         raise
     finally:
-        describe(state=state, wall_s=facts["wall_s"] + time.monotonic() - started)
+        try:
+            describe(state=state, wall_s=facts["wall_s"] + time.monotonic() - started)
+        except OSError as error:
+            # A full disk, say, that ended the session too: that error is the one to tell.
+            _log.warning("%s cannot be brought up to date (%s)", study.path / "study.json", error.strerror)
 
 
 def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:

@@ -148,6 +148,18 @@ def test_a_study_whose_retraining_alone_was_interrupted_counts_with_the_runs_it_
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_what_became_of_a_later_retraining_does_not_undo_a_search(state: str, folder: Path) -> None:
+    whole = audit.read(folder)
+    for file in (*folder.glob("*retrain*"), folder / "predictions.jsonl"):
+        file.unlink()
+    change_facts(folder, lambda facts: facts.update(state=state, searched=True))
+    assert audit.read(folder).trials == whole.trials
+    change_facts(folder, lambda facts: facts.update(searched=False))
+    with pytest.raises(RecordError, match=r"is half-written"):
+        audit.read(folder)
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
 def test_an_unfinished_study_is_half_written(state: str, folder: Path) -> None:
     for file in folder.glob("*retrain*"):
         file.unlink()

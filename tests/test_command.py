@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import subprocess
@@ -326,6 +327,17 @@ def exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | 
     return caught.value.code
 
 
+REFUSED = "error: /a/b: cannot be used (Permission denied); name another\n"
+FULL = "failed: the disk is full; make room, and go on with a study by --resume\n"
+
+
+def caused_by(error: BaseException) -> BaseException:
+    """As Ray raises what a callback raised."""
+    outer = RuntimeError("a trial failed")
+    outer.__cause__ = error
+    return outer
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
@@ -338,6 +350,9 @@ def exit_code(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | 
             1,
             "failed: there is not enough memory; take fewer or smaller pictures, or a smaller network\n",
         ),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), 2, REFUSED),
+        (caused_by(OSError(errno.ENOSPC, "No space left on device")), 1, FULL),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/a/b"), 1, FULL.replace(": the disk", ": /a/b: the disk")),
         (command.Interrupted("the rows are in results"), 130, "interrupted: the rows are in results\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
@@ -347,6 +362,32 @@ def test_each_ending_has_its_code_and_its_line(
 ) -> None:
     assert exit_code(raising(error)) == code
     assert capsys.readouterr() == ("", text)
+
+
+def test_a_slip_beside_a_refused_file_is_still_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    slip = ValueError("three is odd")
+    slip.__context__ = PermissionError(errno.EACCES, "Permission denied", "/a/b")
+    assert exit_code(raising(slip)) == 1
+    assert capsys.readouterr().err.endswith("ValueError: three is odd\n")
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    name = "a" * 300
+    result = run_python("-m", "catdog_ray.retrain", name, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"error: {name}/study.json: cannot be used (File name too long); name another\n"
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A full disk, and no output at all."""
+    words = [sys.executable, "-m", "catdog_ray.tune", "--estimate", "--epoch-seconds", "1"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, FULL)
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
 
 
 def test_what_nobody_expected_is_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from make_rows import trial_epoch_row, trial_row
@@ -11,14 +12,28 @@ from small import quick_config
 
 from catdog_ray import cluster, study
 from catdog_ray.ledger import RecordError, StudyDirectory
-from catdog_ray.settings import ConfigError
+from catdog_ray.settings import Config, ConfigError, RunFailed
+
+UNREACHABLE = "127.0.0.1:1"
+"""An address of no Ray: whatever needs one fails."""
 
 
-def test_a_study_that_cannot_start_ray_says_so_in_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1"})
-    with pytest.raises(cluster.ClusterError, match=r"cluster\.address '127\.0\.0\.1:1'"):
-        study.run(tmp_path / "study", config)
-    facts = StudyDirectory(tmp_path / "study").read_study()
+def begun(folder: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> StudyDirectory:
+    """A study whose first session broke down when Ray was to start."""
+
+    def break_down(_: object) -> NoReturn:
+        raise RunFailed("Ray broke down")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(cluster, "connect", break_down)
+        with pytest.raises(RunFailed):
+            study.run(folder, config)
+    return StudyDirectory(folder)
+
+
+def test_a_study_that_broke_down_says_so_in_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    facts = begun(tmp_path / "study", config, monkeypatch).read_study()
     assert facts["state"] == "failed"
     assert facts["wall_s"] > 0
     assert facts["sessions"] == 1
@@ -27,58 +42,88 @@ def test_a_study_that_cannot_start_ray_says_so_in_its_facts(tmp_path: Path, monk
     assert facts["objective"].startswith("the best value so far of the selection accuracy averaged over the last 3")
 
 
-def test_other_data_is_refused(tmp_path: Path):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1"})
+def test_what_must_be_changed_first_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The corrected command is then not told that there is a study already."""
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    with pytest.raises(cluster.ClusterError, match=r"cluster\.address '127\.0\.0\.1:1'"):
+        study.run(tmp_path / "study", config)
+    assert not (tmp_path / "study").exists()
+    # A folder that was there stays, and so does what a study that was there says of itself.
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.txt").write_text("mine")
     with pytest.raises(cluster.ClusterError):
         study.run(tmp_path / "study", config)
-    before = (tmp_path / "study" / "study.json").read_bytes()
+    assert [file.name for file in (tmp_path / "study").iterdir()] == ["mine.txt"]
+    rows = begun(tmp_path / "study", config, monkeypatch)
+    rows.trials.append(trial_row(0))
+    before = rows.state()
+    assert before.keys() == {"study.json", ".machine.json", "trials.jsonl"}
+    with pytest.raises(cluster.ClusterError):
+        study.run(tmp_path / "study", config)
+    assert rows.state() == before
+
+
+def test_a_session_that_came_to_a_row_is_not_undone(tmp_path: Path):
+    with StudyDirectory(tmp_path / "study") as rows:
+        before = rows.state()
+        rows.write_study({"schema_version": 1})
+        rows.trials.append(trial_row(0))
+        rows.put_back(before)
+        assert rows.read_study() == {"schema_version": 1}
+
+
+def test_a_study_that_another_command_has_begun_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A name that was free when this command looked need not be when the data is there."""
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    rows = begun(tmp_path / "study", config, monkeypatch)
+    before = rows.state()
+    with pytest.raises(ConfigError, match=r"^seed was 0 when .*study began and is 7 now; leave it as it was, or start"):
+        study.run(tmp_path / "study", dataclasses.replace(config, seed=7))
+    assert rows.state() == before
+
+
+def test_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    before = begun(tmp_path / "study", config, monkeypatch).state()
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, drawn_seed=1))
     with pytest.raises(RecordError, match=r"was begun with other data"):
         study.run(tmp_path / "study", other)
-    assert (tmp_path / "study" / "study.json").read_bytes() == before
+    assert StudyDirectory(tmp_path / "study").state() == before
 
 
 def test_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1"})
-    with pytest.raises(cluster.ClusterError):
-        study.run(tmp_path / "study", config)
-    before = (tmp_path / "study" / "study.json").read_bytes()
+    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    before = begun(tmp_path / "study", config, monkeypatch).state()
     assert StudyDirectory(tmp_path / "study").read_study()["backend"] == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(RecordError, match=r"begun with Keras on tensorflow, this is jax; set KERAS_BACKEND=tensorflow"):
         study.run(tmp_path / "study", config)
-    assert (tmp_path / "study" / "study.json").read_bytes() == before
+    assert StudyDirectory(tmp_path / "study").state() == before
 
 
-def test_nothing_left_to_do_starts_no_ray(tmp_path: Path):
+def test_nothing_left_to_do_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The address is of no Ray, so whatever is left to do fails, and says that the search is not over."""
-    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1", "retrain.enabled": False}
+    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.enabled": False}
     config = quick_config(**{**place, "search.num_samples": 2})
     folder = tmp_path / "study"
-    with pytest.raises(cluster.ClusterError):
-        study.run(folder, config)
-    rows = StudyDirectory(folder)
+    rows = begun(folder, config, monkeypatch)
     rows.trials.append(trial_row(0))
     rows.epochs.append(trial_epoch_row(0))
     with pytest.raises(cluster.ClusterError):
         study.run(folder, config)
-    assert (rows.read_study()["searched"], rows.read_study()["state"]) == (False, "failed")
     rows.trials.append(trial_row(1))
     study.run(folder, config)
     assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
     more = dataclasses.replace(config, search=dataclasses.replace(config.search, num_samples=4))
-    with pytest.raises(cluster.ClusterError):
-        study.run(folder, more)
-    assert rows.read_study()["searched"] is False
+    begun(folder, more, monkeypatch)
+    assert (rows.read_study()["searched"], rows.read_study()["state"]) == (False, "failed")
 
 
-def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path):
-    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1", "retrain.enabled": False}
+def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.enabled": False}
     config = quick_config(**{**place, "search.num_samples": 9, "search.time_budget_s": 60})
     folder = tmp_path / "study"
-    with pytest.raises(cluster.ClusterError):
-        study.run(folder, config)
-    rows = StudyDirectory(folder)
+    rows = begun(folder, config, monkeypatch)
     rows.trials.append(trial_row(0))
     rows.epochs.append(trial_epoch_row(0))
     with pytest.raises(cluster.ClusterError):
@@ -87,8 +132,7 @@ def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path):
     study.run(folder, config)
     assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
     longer = dataclasses.replace(config, search=dataclasses.replace(config.search, time_budget_s=120))
-    with pytest.raises(cluster.ClusterError):
-        study.run(folder, longer)
+    begun(folder, longer, monkeypatch)
     assert rows.read_study()["searched"] is False
 
 
