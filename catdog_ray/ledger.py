@@ -10,6 +10,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import tempfile
 import types
 import typing
 from collections.abc import Mapping
@@ -377,6 +378,16 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666) -> None
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def require_writable(file: Path) -> None:
+    """Make the folder of a file that is to be written after long work; RecordError where it cannot be."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be written ({error.strerror})") from None
 
 
 def _finite(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,11 +155,19 @@ def fetch(place: str, output: Path) -> Path:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise RecordError(f"{place}: holds no rows of a study that can be read ({lines[0]})") from None
     known = {*_WHOLE, *(path.name for path in StudyDirectory(target).row_paths)}
-    with StudyDirectory(target) as study:
-        for file, content in files.items():
-            if file in known:
-                (target / file).write_bytes(content)
-        study.write_study(facts)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        # Half a study would be taken for one.
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=output) as folder:
+            part = Path(folder) / name
+            part.mkdir()
+            for file, content in files.items():
+                if file in known:
+                    (part / file).write_bytes(content)
+            StudyDirectory(part).write_study(facts)
+            part.replace(target)
+    except OSError as error:
+        raise RecordError(f"{target}: cannot be written ({error.strerror})") from None
     return target
 
 

@@ -22,8 +22,9 @@ from catdog_ray.settings import UserError
 
 _ENTRIES = {"metadata.json", "config.json", "model.weights.h5"}
 _LARGEST_CONFIG_BYTES = 4 * 2**20
-_LARGEST_ACTIVATION = 2**24
-"""Numbers that one layer may put out for one picture: 64 MiB in float32."""
+_LARGEST_ACTIVATION, _MOST_PER_PIXEL = 2**24, 64
+"""Numbers that one layer may put out for one picture, 64 MiB in float32; of a large picture so many for each pixel,
+which is what a first layer of 64 filters does."""
 
 _LAYERS = """
     Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop
@@ -150,9 +151,10 @@ def _require_fitting(path: Path, outline: Any, weights_bytes: int, *, image_size
             f"{path}: refused, its layers need {needed:,} bytes of weights and it holds {weights_bytes:,}"
         )
 
+    most = max(_LARGEST_ACTIVATION, _MOST_PER_PIXEL * image_size**2)
     for layer in layers_of(outline):
         for output in keras.tree.flatten(layer.output):
-            if math.prod(side or 1 for side in output.shape) > _LARGEST_ACTIVATION:
+            if math.prod(side or 1 for side in output.shape) > most:
                 raise ModelFileError(
                     f"{path}: refused, its layer {layer.name!r} puts out {output.shape} for one picture"
                 )

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _LOG = "stderr.txt"
 
+_PATIENCE_S = 3600.0
+"""Of one wait for the child: the system takes no more than some weeks."""
+
 Send = Callable[[tuple[Any, ...]], None]
 
 
@@ -58,7 +61,7 @@ def run(
     """Search until `config.search.num_samples` trials have ended, going on from the study's rows; returns all trials.
 
     A trial that was cut is begun again from its first epoch. Raises KeyboardInterrupt if interrupted, RunFailed
-    where the tuner's process ended early.
+    where the tuner's process ended early or found no new configuration.
     """
     epochs: dict[int, list[TrialEpochRow]] = {}
     for row in study.epochs.read():
@@ -93,7 +96,14 @@ def run(
             shutil.rmtree(project, ignore_errors=True)
     if left_s is not None:
         recorder.end_begun()
-    return sorted(study.trials.read(), key=lambda row: row.trial)
+    trials = sorted(study.trials.read(), key=lambda row: row.trial)
+    if len(trials) < config.search.num_samples and left_s is None:
+        # Its oracle stops where random draws give nothing new; another oracle of ours repeats a point.
+        raise RunFailed(
+            f"Keras Tuner found no new configuration after {len(trials)} of {config.search.num_samples} trials, "
+            f"for the space is exhausted; end the study with --resume --num-samples {len(trials)}"
+        )
+    return trials
 
 
 def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> None:
@@ -108,7 +118,9 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> No
     sender.close()
     try:
         while True:
-            if not receiver.poll(None if end == math.inf else max(0.0, end - time.monotonic())):
+            if not receiver.poll(min(_PATIENCE_S, max(0.0, end - time.monotonic()))):
+                if time.monotonic() < end:
+                    continue
                 return
             try:
                 kind, *content = receiver.recv()

@@ -39,13 +39,16 @@ def main(arguments: Sequence[str]) -> None:
         return
     chosen = rows()
     if flags.only:
-        chosen = {name: row for name, row in chosen.items() if any(re.fullmatch(only, name) for only in flags.only)}
+        try:
+            chosen = {name: row for name, row in chosen.items() if any(re.fullmatch(only, name) for only in flags.only)}
+        except re.error as error:
+            raise UserError(f"--only: {' '.join(flags.only)} holds no regular expression ({error})") from None
         if not chosen:
             raise UserError(f"--only: no such row; there are {', '.join(rows())}")
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
     found = read_rows(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    ledger.require_writable(file)
     has_failed = False
     for number, (name, row) in enumerate(chosen.items(), 1):
         print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
@@ -82,7 +85,7 @@ def _replaces(row: dict[str, Any], earlier: dict[str, Any] | None) -> bool:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--only", metavar="NAME", nargs="+", help="rows by name or regular expression; others in the file stay")
     add("--quick", action="store_true", help="few repetitions: shows that it runs, not how fast")
@@ -128,8 +131,11 @@ def run(row: Row, *, quick: bool, has_gpu: bool, kept: Path | None = None) -> di
 
 def read_rows(file: Path) -> dict[str, dict[str, Any]]:
     """The rows of an earlier run on this day and machine, by name."""
-    earlier = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
-    return {row["name"]: row for row in earlier}
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+        return {row["name"]: row for row in earlier}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"--output: {file} holds no rows of a benchmark; name another file") from None
 
 
 def machine_kind(machine: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("place", metavar="PLACE", help="cluster.storage_path/NAME-ID, as pyarrow knows it")
     parser.add_argument("--output", type=Path, default=Path("results"), help="where studies lie (default: results)")
     flags = parser.parse_args(arguments)
-    place = flags.place if "://" in flags.place else str(Path(flags.place).expanduser().resolve())
+    place = flags.place.rstrip("/") if "://" in flags.place else str(Path(flags.place).expanduser().resolve())
     folder = mirror.fetch(place, flags.output)
     again = f"--resume --name {shlex.quote(folder.name)} --output {shlex.quote(str(flags.output))}"
     print(

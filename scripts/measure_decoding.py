@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
-from catdog_ray.settings import RunFailed
+from catdog_ray.settings import ConfigError, RunFailed
 
 _CHILD = """
 import json, os, resource, sys, threading, time
@@ -51,16 +51,20 @@ print(json.dumps({"seconds": seconds, "peak_anonymous_bytes": max(peak + [anonym
 
 def main(arguments: Sequence[str]) -> None:
     """Generate, load, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--images", type=int, default=25_000, help="photographs in all (default: 25000)")
     add("--size", type=int, default=150, help="pixels per side after decoding (default: 150)")
     add("--study", action=argparse.BooleanOptionalAction, default=True, help="also run a whole study (10 minutes)")
     add("--output", type=Path, default=Path("results/decoding.json"))
     flags = parser.parse_args(arguments)
+    for name, least in (("images", 40), ("size", 8)):
+        if getattr(flags, name) < least:
+            raise ConfigError(f"--{name} must be at least {least}, got {getattr(flags, name)}")
 
     from catdog_ray import inspection, ledger, provenance
 
+    ledger.require_writable(flags.output)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_photographs(root / "photographs", flags.images)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
-from catdog_ray.settings import RunFailed
+from catdog_ray.settings import ConfigError, RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
@@ -25,7 +25,7 @@ BAD_LEARNING_RATE = 1.0e-2
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--size", type=int, default=32, help="pixels per side (default: 32)")
     add("--train", type=int, default=2000, help="training images (default: 2000)")
@@ -35,9 +35,13 @@ def main(arguments: Sequence[str]) -> None:
     add("--threads", type=int, default=2, help="CPU threads (default: 2)")
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
+    for name, least in (("size", 8), ("train", 20), ("test", 10), ("epochs", 3), ("seeds", 1), ("threads", 1)):
+        if getattr(flags, name) < least:
+            raise ConfigError(f"--{name} must be at least {least}, got {getattr(flags, name)}")
 
     from catdog_ray import inspection, ledger, provenance
 
+    ledger.require_writable(flags.output)
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
     print_table(rows)

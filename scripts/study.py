@@ -9,7 +9,6 @@ a GPU.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catdog_ray import command
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import RunFailed
 
 
@@ -206,21 +206,18 @@ def _start(name: str, words: Sequence[str], *, alone: bool) -> subprocess.Popen[
 
 
 def state_of(run: Run, output: Path) -> str:
-    """`not begun`, `begun` or `finished`."""
-    folder = output / run.name
+    """`not begun`, `begun` or `finished`. RecordError names what is damaged."""
+    study = StudyDirectory(output / run.name)
     if not run.is_search:
-        file = folder / "retrain.jsonl"
-        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-        done = {(row["configuration"], row["seed"], row["milestone"]) for row in rows}
+        done = {(row.configuration, row.seed, row.milestone) for row in study.retrain.read()}
         whole = {seed for configuration, seed, milestone in done if milestone == MILESTONES[-1]}
         configurations = {configuration for configuration, _, _ in done}
         is_whole = len(whole) >= RETRAIN_SEEDS and len(done) == len(configurations) * RETRAIN_SEEDS * len(MILESTONES)
         return "finished" if is_whole else "begun" if done else "not begun"
-    file = folder / "study.json"
-    if not file.exists():
+    if not (study.path / "study.json").exists():
         return "not begun"
     # Retraining begins after the search, and sets the state back.
-    is_over = json.loads(file.read_text()).get("state") == "finished" or (folder / "retrain-epochs.jsonl").exists()
+    is_over = study.read_study().get("state") == "finished" or study.retrain_epochs.path.exists()
     return "finished" if is_over else "begun"
 
 

@@ -286,3 +286,30 @@ def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: 
     found = report(row(0.5, at_least=False), Measurement([float("inf")], [3.0]))
     assert found["holds"] is False
     benchmark.print_table([json.loads(ledger.to_json(found))])
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "message"),
+    [
+        ("benchmark.py", ["--only", "["], "--only: [ holds no regular expression"),
+        (
+            "benchmark.py",
+            ["--only", "augmentation-150", "--output", "/proc/no/rows.json"],
+            "/proc/no/rows.json: cannot be",
+        ),
+        ("benchmark.py", ["--only", "augmentation-150", "--output", "damaged.json"], "damaged.json holds no rows of a"),
+        ("benchmark.py", ["--foo"], "unrecognized arguments: --foo"),
+        ("measure_drawn.py", ["--train", "0"], "--train must be at least 20, got 0"),
+        ("measure_drawn.py", ["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        ("measure_drawn.py", ["--seeds", "x"], "argument --seeds: invalid int value: 'x'"),
+        ("measure_drawn.py", ["--output", "/proc/no/x.json"], "/proc/no/x.json: cannot be written"),
+        ("measure_decoding.py", ["--images", "0"], "--images must be at least 40, got 0"),
+        ("measure_decoding.py", ["--output", "/proc/no/x.json"], "/proc/no/x.json: cannot be written"),
+    ],
+)
+def test_bad_flags_are_one_line_before_the_work(script: str, flags: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.json").write_text("{")
+    words = [sys.executable, str(SCRIPTS / script), *flags]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert message in done.stderr

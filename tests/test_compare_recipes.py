@@ -192,3 +192,14 @@ def test_recipes_change_what_they_say() -> None:
     assert "search.max_epochs=200" in flags["recipe48-plain-seed0"]
     assert not any(part.startswith("train.") for part in flags["recipe48-plain-seed0"])
     assert "train.ema_momentum=0.999" in flags["recipe48-all-seed0"]
+
+
+def test_a_torn_line_is_no_run_and_damage_is_named(tmp_path: Path) -> None:
+    """A crash while writing leaves the one; the other is not taken for a run that never began."""
+    search, retraining = published.runs()[:2]
+    (tmp_path / search.name).mkdir()
+    (tmp_path / search.name / "retrain.jsonl").write_text('{"configuration": "ba')
+    assert published.state_of(retraining, tmp_path) == "not begun"
+    (tmp_path / search.name / "study.json").write_text("{")
+    with pytest.raises(UserError, match=r"study\.json"):
+        published.state_of(search, tmp_path)

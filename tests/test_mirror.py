@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import subprocess
@@ -133,3 +134,29 @@ def test_a_place_that_cannot_be_written_is_warned_of_once(
     assert len(StudyDirectory(fetched).trials.read()) == 2
     assert StudyDirectory(fetched).read_study()["state"] == "finished"
     assert (fetched / "model.keras").read_bytes() == b"a model"
+
+
+def test_half_a_study_is_not_left(study: StudyDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for one, and stand in the way of the next try."""
+    study.trials.append(trial_row(0))
+    mirror.Mirror(study, str(tmp_path / "shared")).push()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(StudyDirectory, "write_study", full)
+        with pytest.raises(RecordError, match=r"new/pets: cannot be written \(No space left on device\)"):
+            mirror.fetch(str(tmp_path / "shared"), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert StudyDirectory(mirror.fetch(str(tmp_path / "shared"), tmp_path / "new")).trials.read() == [trial_row(0)]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_how_to_go_on_names_the_place_above(end: str, study: StudyDirectory, tmp_path: Path) -> None:
+    place = (tmp_path / "shared" / "pets-0a1b2c3d").as_uri()
+    mirror.Mirror(study, place).push()
+    words = [sys.executable, str(ROOT / "scripts" / "fetch_study.py"), place + end, "--output", str(tmp_path / "new")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"--set cluster.storage_path={(tmp_path / 'shared').as_uri()}\n" in done.stdout

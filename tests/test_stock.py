@@ -15,7 +15,7 @@ from small import images, quick_config
 from catdog_ray import stock
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
-from catdog_ray.settings import STOCK, contains
+from catdog_ray.settings import STOCK, RunFailed, contains
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +95,30 @@ def test_a_diverged_trial_is_failed_with_its_reason_and_the_search_goes_on(tmp_p
     assert [row.status for row in trials] == 4 * ["failed"]
     assert trials[0].reason in ("the loss became nan in epoch 1", "the loss became inf in epoch 1")
     assert trials[0].objective is None
+
+
+def test_a_space_that_is_exhausted_fails_and_says_how_to_end(tmp_path):
+    """Keras Tuner stops where its random draws give nothing new, and says nothing."""
+    choices = {
+        "learning_rate": [0.001],
+        "dropout_rate": [0.5],
+        "conv_filters": [2, 4],
+        "conv_kernel": [3],
+        "dense_units": [8],
+    }
+    config = quick_config(
+        **{
+            "space": {name: {"choices": values} for name, values in choices.items()},
+            "baseline": {name: values[-1] for name, values in choices.items()},
+            "search.method": STOCK,
+            "search.num_samples": 4,
+            "search.max_epochs": 1,
+            "search.grace_epochs": 1,
+        }
+    )
+    with pytest.raises(RunFailed, match=r"after 2 of 4 trials, for the space is exhausted; .*--resume --num-samples 2"):
+        run(tmp_path, config)
+    assert len(StudyDirectory(tmp_path).trials.read()) == 2
 
 
 COMMAND = [sys.executable, "-m", "catdog_ray.baseline", "--num-samples", "2", "--no-retrain", "--name", "peer"]
