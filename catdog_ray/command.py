@@ -25,6 +25,7 @@ from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, 
 _LONGEST_LINE = 1500
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+EPILOG = "exit codes: 0 done, 1 failed, 2 something to change (one line on stderr), 130 interrupted"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
@@ -120,7 +121,7 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
     parser = Parser(
         prog=f"python -m catdog_ray.{program}",
         description=description,
-        epilog="exit codes: 0 done, 1 failed, 2 something to change (one line on stderr), 130 interrupted",
+        epilog=EPILOG,
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -12,7 +12,10 @@ from catdog_ray import config as configuration
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the tables."""
     parser = command.Parser(
-        prog="python -m catdog_ray.explore", description=__doc__.partition(": ")[2], allow_abbrev=False
+        prog="python -m catdog_ray.explore",
+        description=__doc__.partition(": ")[2].capitalize(),
+        epilog=command.EPILOG,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("data", metavar="DATA", help="zip archive, folder, URL, name of a published set, or 'drawn'")

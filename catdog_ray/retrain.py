@@ -13,7 +13,10 @@ from catdog_ray.settings import ConfigError
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the retraining."""
     parser = command.Parser(
-        prog="python -m catdog_ray.retrain", description=__doc__.partition(": ")[2], allow_abbrev=False
+        prog="python -m catdog_ray.retrain",
+        description=__doc__.partition(": ")[2].capitalize(),
+        epilog=command.EPILOG,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("study", type=Path, metavar="STUDY", help="folder of a study, such as results/quickstart")

@@ -23,7 +23,10 @@ def main(arguments: Sequence[str]) -> None:
         help="for --estimate: time of an epoch (default: of earlier studies)",
     )
     add(
-        "--trials-per-node", type=int, metavar="N", help="for --estimate: trials at once on a node (default: one GPU's)"
+        "--trials-per-node",
+        type=int,
+        metavar="N",
+        help="for --estimate: trials at once on a node (default: as many as share one GPU)",
     )
     flags = parser.parse_args(arguments)
     config, folder = command.choose_study(flags)

@@ -1,7 +1,7 @@
 """Curves of a study for TensorBoard, written from its rows.
 
     python scripts/write_tensorboard.py results/STUDY
-    tensorboard --logdir results/STUDY/tensorboard          # pip install tensorboard
+    tensorboard --logdir results/STUDY/tensorboard
 
 Every trial and every retraining run is a run of TensorBoard. What was written before is replaced, so that it may be
 called again while the study runs.

@@ -74,3 +74,30 @@ def test_a_folder_of_other_rows_is_no_study_and_a_damaged_study_is_one(tmp_path:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "epochs.jsonl").touch()
     assert [folder.name for folder in compare_results._folders([str(tmp_path / "*")])] == ["damaged"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs",
+        "results/README.md",
+        "results/benchmarks",
+        "configs/cluster",
+    ],
+)
+def test_links_lead_somewhere(page: str) -> None:
+    """To files that are there, and to headings of pages."""
+    for file in sorted((ROOT / page).glob("*.md")) if (ROOT / page).is_dir() else [ROOT / page]:
+        for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            path, _, heading = target.partition("#")
+            found = file.parent / path if path else file
+            assert found.exists(), (page, target)
+            if heading:
+                titles = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+                slugs = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+                assert heading in slugs, (page, target)
