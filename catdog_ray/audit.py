@@ -15,12 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from catdog_ray.audit_retraining import Predictions, Run, check_accuracies, check_runs, read_predictions
+from catdog_ray.audit_retraining import (
+    Predictions,
+    Run,
+    check_accuracies,
+    check_runs,
+    read_predictions,
+    whole_runs,
+)
 from catdog_ray.config import completed
 from catdog_ray.ledger import RecordError, RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,
     STATUSES,
+    PredictionRow,
     RetrainEpochRow,
     RetrainFailure,
     RetrainRow,
@@ -103,9 +111,12 @@ def _read(folder: Path) -> Evidence:
     _check_trials(folder, facts, space, trials, courses)
     retrain = tuple(_rows(study.retrain))
     retrain_epochs = tuple(_rows(study.retrain_epochs))
+    predicted: Iterable[PredictionRow] = _rows(study.predictions)
+    if facts["state"] != "finished":
+        retrain, predicted = whole_runs(retrain, retrain_epochs, predicted)
     baseline = {name: facts["config"]["baseline"].get(name) for name in space}
     check_runs(folder, retrain, retrain_epochs, trials=trials, baseline=baseline)
-    predictions = read_predictions(folder, facts["data"]["class_names"], retrain, _rows(study.predictions))
+    predictions = read_predictions(folder, facts["data"]["class_names"], retrain, predicted)
     check_accuracies(folder, retrain, retrain_epochs)
     failures = tuple(_rows(study.retrain_failures))
     return Evidence(folder, facts, space, trials, courses, retrain, retrain_epochs, failures, predictions)
@@ -184,6 +195,8 @@ def _check_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     for text in words:
         if not text.isprintable():
             raise RecordError(f"{path}: holds a name that cannot be printed, {text!r}")
+    if StudyDirectory(folder).is_held():
+        raise RecordError(f"{folder}: a command is working on it; wait for its end")
     if facts["state"] != "finished" and not retraining_was_interrupted(folder, facts):
         raise RecordError(f"{folder}: is half-written (state {facts['state']!r}); go on with it by --resume")
     rule = OBJECTIVE.format(window=facts["config"]["search"]["scoring_window"])

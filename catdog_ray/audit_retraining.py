@@ -34,6 +34,18 @@ class Predictions:
     probabilities: np.ndarray
 
 
+def whole_runs(
+    retrain: Iterable[RetrainRow], epochs: Iterable[RetrainEpochRow], predictions: Iterable[PredictionRow]
+) -> tuple[tuple[RetrainRow, ...], Iterable[PredictionRow]]:
+    """What a cut session left whole: the predictions of a milestone are written first, then its row, then its epoch."""
+    length: defaultdict[tuple[str, int], int] = defaultdict(int)
+    for epoch in epochs:
+        length[epoch.configuration, epoch.seed] = max(epoch.epoch, length[epoch.configuration, epoch.seed])
+    kept = tuple(row for row in retrain if row.milestone <= length[row.configuration, row.seed])
+    runs = {(row.configuration, row.seed, row.milestone) for row in kept}
+    return kept, (row for row in predictions if (row.configuration, row.seed, row.milestone) in runs)
+
+
 def check_runs(
     folder: Path,
     retrain: Sequence[RetrainRow],

@@ -18,6 +18,11 @@ class TimeBudget(Stopper):
         """Whether the trial ends with this result: it takes the last epoch's time as that of the next."""
         return time.monotonic() + float(result.get("seconds") or 0.0) > self._deadline
 
+    @property
+    def has_time(self) -> bool:
+        """Whether the search may go on."""
+        return time.monotonic() < self._deadline
+
     def stop_all(self) -> bool:
         """Whether the search ends now, in the middle of epochs too."""
-        return time.monotonic() >= self._deadline
+        return not self.has_time

@@ -43,7 +43,8 @@ class Cluster:
     def grown(self) -> tuple[dict[str, Any], ...]:
         """The nodes there are now where those are more cores than there were, else `nodes`.
 
-        An autoscaled cluster is described when its head stands alone; who trained is known at the end.
+        An autoscaled cluster is described when its head stands alone. At the end of a search its workers are there, but
+        for those that were idle for long.
         """
         if self.settings.address == "local":
             return self.nodes

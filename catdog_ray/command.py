@@ -28,7 +28,7 @@ DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 EPILOG = "exit codes: 0 done, 1 failed, 2 something to change (one line on stderr), 130 interrupted"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+_REFUSED = (errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 """Errors of files that are the machine's answer to what was asked, not a slip of ours."""
 
 _MAY_CHANGE = (

@@ -311,7 +311,7 @@ def _warnings(
         cut = [study.name for study in item.studies if audit.retraining_was_interrupted(study.folder, study.facts)]
         if cut:
             texts.append(
-                f"{item.name}: the retraining of {', '.join(cut)} was interrupted; n says how many runs there are"
+                f"{item.name}: the retraining of {', '.join(cut)} is not finished; n says how many runs there are"
             )
         lost = {
             (study.name, row.configuration, row.seed) for study in item.studies for row in study.retrain_failures

@@ -41,8 +41,11 @@ MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address"
 
 Row = TypeVar("Row")
 
-_REPLACED = ("study.json", ".machine.json")
-"""What a session replaces as a whole."""
+_REPLACED = {"study.json": 0o666, ".machine.json": 0o600}
+"""What a session replaces as a whole, and who may read it; an address may hold a key."""
+
+_DERIVED = ("optuna-journal.log", "optuna-journal.log.lock")
+"""What is made anew from the rows."""
 
 _SHARES = ("accuracy", "objective")
 """Endings of the names of fractions."""
@@ -190,13 +193,26 @@ class StudyDirectory:
         for name in _REPLACED:
             content = before.get(name)
             if isinstance(content, bytes):
-                replace_file(self.path / name, content)
+                replace_file(self.path / name, content, mode=_REPLACED[name])
             else:
                 (self.path / name).unlink(missing_ok=True)
         if not before:
-            (self.path / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+            for name in (*_DERIVED, ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            for folder in (self.path / "ray" / "trials", self.path / "ray", self.path):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+    def is_held(self) -> bool:
+        """Whether a process is working on this study now."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
@@ -244,8 +260,7 @@ class StudyDirectory:
 
     def write_machine_settings(self, settings: Mapping[str, Any]) -> None:
         """Keep `MACHINE_SETTINGS` for --resume on this machine."""
-        # For its owner alone: an address may hold a key.
-        replace_file(self.path / ".machine.json", to_json(settings) + "\n", mode=0o600)
+        replace_file(self.path / ".machine.json", to_json(settings) + "\n", mode=_REPLACED[".machine.json"])
 
     def write_study(self, study: Mapping[str, Any]) -> None:
         """Replace `study.json` in one step."""

@@ -53,9 +53,11 @@ def run(
     )
     remaining = len(planned) + len(open_numbers)
     suggester: Suggester | None = None
+    budget: TimeBudget | None = None
     left_s = math.inf if settings.time_budget_s is None else settings.time_budget_s - past.elapsed_s
     if remaining and left_s > 0:
         suggester = _suggester(study, config)
+        budget = TimeBudget(left_s) if math.isfinite(left_s) else None
         for row in sorted(finished, key=lambda row: row.trial):
             suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
         # Of all trials, not of what is left: a search that is gone on with computes with as many threads as before.
@@ -83,14 +85,15 @@ def run(
             share=share,
             storage_path=cluster.storage(config.cluster, study),
             name_of=lambda parameters: trial_name(parameters["number"]),
-            stop=TimeBudget(left_s) if math.isfinite(left_s) else None,
+            stop=budget,
         )
+    has_time = left_s > 0 and (budget is None or budget.has_time)
     cut = recorder.end_begun() if math.isfinite(left_s) else []
     if suggester is not None:
         suggester.close(cut)
     rows = sorted(study.trials.read(), key=lambda row: row.trial)
     lost = set(range(settings.num_samples)) - {row.trial for row in rows}
-    if lost and math.isinf(left_s):
+    if lost and has_time:
         # Ray drops a trial without a word where a worker cannot be made ready for it.
         names = ", ".join(map(trial_name, sorted(lost)))
         raise RunFailed(f"Ray ended without {names}; --resume goes on from the rows")

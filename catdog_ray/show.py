@@ -60,10 +60,12 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     console.print(
         f"written to {folder}: {', '.join(written)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
     )
+    if not found.trials and not with_search:
+        raise RunFailed(f"no trial has ended yet; go on with the search first: {_again(folder, config, True)}")
     if not found.trials and config.search.time_budget_s is not None:
         raise RunFailed(
             f"the time budget of {config.search.time_budget_s:g} s ended the search before an epoch was done; "
-            f"to go on: {_again(folder, config, with_search)} --time-budget LONGER"
+            f"to go on: {_again(folder, config, True)} --time-budget LONGER"
         )
     if best_trial(found.trials) is None:
         raise RunFailed(f"no trial has a score; the reasons are in {folder / 'trials.jsonl'}")

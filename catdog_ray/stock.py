@@ -86,18 +86,21 @@ def run(
     )
     budget_s = config.search.time_budget_s
     left_s = None if budget_s is None else budget_s - max(elapsed, default=0.0)
+    has_finished = False
     if len(ended) < config.search.num_samples and (left_s is None or left_s > 0):
         begun = None if cut is None else HyperParameters.of({name: cut[name] for name in config.space})
         ended.sort(key=lambda row: row.trial)
         project = study.path / "keras-tuner"
         try:
-            _watch(_Work(config.as_dict(), train, selection, ended, begun, project), recorder, left_s=left_s)
+            has_finished = _watch(
+                _Work(config.as_dict(), train, selection, ended, begun, project), recorder, left_s=left_s
+            )
         finally:
             shutil.rmtree(project, ignore_errors=True)
     if left_s is not None:
         recorder.end_begun()
     trials = sorted(study.trials.read(), key=lambda row: row.trial)
-    if len(trials) < config.search.num_samples and left_s is None:
+    if len(trials) < config.search.num_samples and has_finished:
         # Its oracle stops where random draws give nothing new; another oracle of ours repeats a point.
         raise RunFailed(
             f"Keras Tuner found no new configuration after {len(trials)} of {config.search.num_samples} trials, "
@@ -106,8 +109,8 @@ def run(
     return trials
 
 
-def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> None:
-    """Run the child and record what it sends, until it has finished or `left_s` seconds have passed."""
+def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> bool:
+    """Run the child and record what it sends, until it has finished (True) or `left_s` seconds have passed."""
     end = math.inf if left_s is None else time.monotonic() + left_s
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -121,7 +124,7 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> No
             if not receiver.poll(min(_PATIENCE_S, max(0.0, end - time.monotonic()))):
                 if time.monotonic() < end:
                     continue
-                return
+                return False
             try:
                 kind, *content = receiver.recv()
             except EOFError:
@@ -132,7 +135,7 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> No
                     "--resume goes on from the rows"
                 ) from None
             if kind == "finished":
-                return
+                return True
             if kind == "failed":
                 raise RunFailed(f"Keras Tuner: {content[0]}; --resume goes on from the rows")
             getattr(recorder, kind)(*content)
@@ -278,7 +281,7 @@ class _Score:
 
         self._accuracies.append(row.selection_accuracy)
         sizes = {"parameters": int(network.count_params()), "multiply_adds": multiply_adds(network)}
-        self._send(("epoch", self._parameters, {**row.__dict__, **sizes, "objective": self.objective}))
+        self._send(("epoch", self._parameters, {**row.__dict__, **sizes}))
 
     def into_logs(self, epoch: int, logs: dict[str, Any]) -> None:
         """Where Keras Tuner's own callback looks for it, which keeps the weights of the best epoch."""

@@ -66,6 +66,8 @@ def run(
             if with_search:
                 _require_room_for_trials(study, config)
             searches = with_search and not _is_over(study, config)
+            # Asked now too: what cannot be retrained is not to be told after hours of search.
+            retrains = _is_retraining_due(study, config, top=top)
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
@@ -75,8 +77,8 @@ def run(
                     with copier.copying(shared):
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
-                    searches = False
-                if searches or _is_retraining_due(study, config, top=top):
+                    searches, retrains = False, _is_retraining_due(study, config, top=top)
+                if searches or retrains:
                     with cluster.connect(config.cluster) as running_on:
                         describe(nodes=list(running_on.nodes))
                         preflight.check(config.cluster, place)
@@ -88,15 +90,20 @@ def run(
                             if searches:
                                 describe(share=running_on.share(runs=config.search.num_samples).__dict__)
                                 search.run(study, config, splits.train, splits.selection, **watched)
-                                describe(searched=True, nodes=list(running_on.grown()))
+                                describe(searched=True)
+                                describe(nodes=list(running_on.grown()))
                             if _can_retrain(study, config):
                                 chosen = retraining.candidates(config, study.trials.read(), top=top)
                                 describe(retrain_epochs=config.retrain.milestones[-1])
                                 retraining.run(study, config, splits, chosen, **watched)
-                    if study.read_study()["searched"] and not retraining.unfinished(study):
-                        # Checkpoints served to resume; nothing is left to resume.
-                        cluster.remove_checkpoints(place)
-                        shutil.rmtree(study.path / "ray", ignore_errors=True)
+                else:
+                    # What a killed session did not come to copy.
+                    with copier.copying(shared):
+                        pass
+                if study.read_study()["searched"] and not retraining.unfinished(study):
+                    # Checkpoints served to resume; nothing is left to resume.
+                    cluster.remove_checkpoints(place)
+                    shutil.rmtree(study.path / "ray", ignore_errors=True)
         except UserError:
             study.put_back(before)
             raise
@@ -238,16 +245,19 @@ def _require_room_for_trials(study: StudyDirectory, config: Config) -> None:
 
 
 def _is_over(study: StudyDirectory, config: Config) -> bool:
-    """Whether nothing is left to search: what was begun has ended, and all trials are there or the time was used."""
+    """Whether nothing is left to search: what was begun has ended, and all trials are there, or the search was over.
+
+    A search that its time ended goes on where it gets more of it, or more trials.
+    """
     ended = {row.trial for row in study.trials.read()}
     if not ended or not {row.trial for row in study.epochs.read()} <= ended:
         return False
     if len(ended) >= config.search.num_samples:
         return True
     earlier = study.read_study()
-    budget_s = config.search.time_budget_s
-    is_same = budget_s is not None and earlier["config"].get("search", {}).get("time_budget_s") == budget_s
-    return is_same and earlier.get("searched") is True
+    before, asked = earlier.get("config", {}).get("search", {}), config.search
+    is_same = (before.get("time_budget_s"), before.get("num_samples")) == (asked.time_budget_s, asked.num_samples)
+    return is_same and asked.time_budget_s is not None and _is_searched(study, earlier)
 
 
 def _elapsed_s(study: StudyDirectory) -> float:

@@ -11,7 +11,7 @@ import pytest
 from make_studies import write_invented
 
 from catdog_ray import audit, comparison
-from catdog_ray.ledger import RecordError
+from catdog_ray.ledger import RecordError, StudyDirectory, to_json
 
 Row = dict[str, Any]
 
@@ -157,6 +157,34 @@ def test_what_became_of_a_later_retraining_does_not_undo_a_search(state: str, fo
     change_facts(folder, lambda facts: facts.update(searched=False))
     with pytest.raises(RecordError, match=r"is half-written"):
         audit.read(folder)
+
+
+def test_a_retraining_that_was_killed_counts_with_what_is_whole(folder: Path) -> None:
+    """The predictions of a milestone are written first, then its row, then its epoch."""
+    whole = audit.read(folder)
+    change_facts(folder, lambda facts: facts.update(state="running", searched=True))
+    last = whole.retrain[-1]
+    run = last.configuration, last.seed
+    epochs = [row for row in whole.retrain_epochs if (row.configuration, row.seed) != run or row.epoch < last.milestone]
+    (folder / "retrain-epochs.jsonl").write_text("".join(to_json(vars(row)) + "\n" for row in epochs))
+    without_epoch = audit.read(folder)
+    assert without_epoch.retrain == whole.retrain[:-1]
+    assert without_epoch.predictions.keys() == whole.predictions.keys() - {(*run, last.milestone)}
+    (folder / "retrain.jsonl").write_text("".join(to_json(vars(row)) + "\n" for row in whole.retrain[:-1]))
+    assert audit.read(folder).predictions.keys() == without_epoch.predictions.keys()
+    change_facts(folder, lambda facts: facts.update(state="finished"))
+    with pytest.raises(RecordError, match=r"stands in only one of retrain\.jsonl and predictions\.jsonl"):
+        audit.read(folder)
+
+
+def test_a_study_that_a_command_is_working_on_is_refused(folder: Path) -> None:
+    with (
+        StudyDirectory(folder) as study,
+        pytest.raises(RecordError, match=rf"^{folder}: a command is working on it; wait for its end"),
+    ):
+        assert study.is_held()
+        audit.read(folder)
+    assert audit.read(folder).trials
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -12,8 +15,9 @@ from small import quick_config
 from catdog_ray import command, search
 from catdog_ray import data as images
 from catdog_ray.budget import TimeBudget
+from catdog_ray.capacity import Share
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import ConfigError
+from catdog_ray.settings import ConfigError, RunFailed
 
 
 def test_a_trial_ends_before_an_epoch_that_would_be_too_long() -> None:
@@ -41,6 +45,25 @@ def test_what_is_no_time(text: str) -> None:
 def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"search\.time_budget_s must be above 0 or null, got 0"):
         quick_config(search__time_budget_s=0)
+
+
+@pytest.mark.parametrize(("budget_s", "is_told"), [(None, True), (3600, True), (0.2, False)])
+def test_trials_that_ray_lost_fail_a_search_that_had_time(
+    budget_s: float | None, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray drops a trial without a word where a worker cannot be made ready for it."""
+    config = quick_config(
+        search__time_budget_s=budget_s, search__num_samples=3, data__cache_dir=str(tmp_path / "cache")
+    )
+    splits = images.load(config.data)
+    monkeypatch.setattr(search.cluster, "run_trials", lambda *_, **__: time.sleep(0.3))
+    running_on = SimpleNamespace(share=lambda *, runs: Share(1, 0, 2))
+    with StudyDirectory(tmp_path / "study") as study:
+        going: Any = contextlib.nullcontext()
+        if is_told:
+            going = pytest.raises(RunFailed, match=r"^Ray ended without trial-0000, trial-0001, trial-0002; --resume")
+        with going:
+            search.run(study, config, splits.train, splits.selection, running_on=running_on)
 
 
 @pytest.mark.slow

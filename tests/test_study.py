@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from make_rows import trial_epoch_row, trial_row
+from make_rows import retrain_row, trial_epoch_row, trial_row
 from small import quick_config
 
 from catdog_ray import cluster, study
@@ -61,6 +61,29 @@ def test_what_must_be_changed_first_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(cluster.ClusterError):
         study.run(tmp_path / "study", config)
     assert rows.state() == before
+    assert (rows.path / ".machine.json").stat().st_mode & 0o077 == 0
+
+
+def test_what_a_search_made_before_it_could_begin_is_removed_too(tmp_path: Path):
+    with StudyDirectory(tmp_path / "study") as rows:
+        before = rows.state()
+        rows.write_study({"schema_version": 1})
+        (rows.path / "optuna-journal.log").touch()
+        (rows.path / "ray" / "trials").mkdir(parents=True)
+        rows.put_back(before)
+    assert not rows.path.exists()
+
+
+def test_a_milestone_that_comes_too_late_is_told_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = quick_config(
+        **{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.milestones": [2, 3]}
+    )
+    rows = begun(tmp_path / "study", config, monkeypatch)
+    point = {name: config.baseline[name] for name in config.space}
+    rows.trials.append(trial_row(0, hyperparameters=point))
+    rows.retrain.append(retrain_row("baseline", config.seed, 9, hyperparameters=point))
+    with pytest.raises(ConfigError, match=r"has baseline, seed 0, at 9 epochs, so a milestone at 2 comes too late"):
+        study.run(tmp_path / "study", config)
 
 
 def test_a_session_that_came_to_a_row_is_not_undone(tmp_path: Path):
@@ -131,6 +154,9 @@ def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path, 
     rows.write_study({**rows.read_study(), "searched": True})
     study.run(folder, config)
     assert (rows.read_study()["searched"], rows.read_study()["state"]) == (True, "finished")
+    for more in ({"time_budget_s": 120}, {"num_samples": 12}, {"time_budget_s": None}):
+        with pytest.raises(cluster.ClusterError):
+            study.run(folder, dataclasses.replace(config, search=dataclasses.replace(config.search, **more)))
     longer = dataclasses.replace(config, search=dataclasses.replace(config.search, time_budget_s=120))
     begun(folder, longer, monkeypatch)
     assert rows.read_study()["searched"] is False
