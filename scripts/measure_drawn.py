@@ -1,7 +1,7 @@
 """Show that the drawn data is a real learning problem: `python scripts/measure_drawn.py`.
 
-Five figures, each beside what it must be, over several seeds; written to results/drawn-calibration.json. An hour on
-two cores for three seeds; `--seeds 1` for a look. Exit code 1 where a figure is not what it must be.
+Five figures, each beside what it must be, over several seeds; written to results/drawn-calibration.json. Half an
+hour on two cores for three seeds; `--seeds 1` for a look. Exit code 1 where a figure is not what it must be.
 """
 
 from __future__ import annotations
