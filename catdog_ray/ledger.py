@@ -175,7 +175,7 @@ class StudyDirectory:
         lock.close()
         return None
 
-    def state(self) -> dict[str, bytes | int]:
+    def snapshot(self) -> dict[str, bytes | int]:
         """What `put_back` needs: the files that are replaced as they are, and how long those of rows are."""
         found: dict[str, bytes | int] = {
             name: (self.path / name).read_bytes() for name in _REPLACED if (self.path / name).is_file()
@@ -187,7 +187,7 @@ class StudyDirectory:
 
         A folder that held no study is removed, unless something else lies in it.
         """
-        now = self.state()
+        now = self.snapshot()
         if any(before.get(path.name) != now.get(path.name) for path in self.row_paths):
             return
         for name in _REPLACED:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catdog_ray import command
 from catdog_ray import config as configuration
-from catdog_ray.settings import ConfigError
+from catdog_ray.rules import at_least
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,8 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--address", metavar="ADDRESS", help="'local', 'auto' or host:port (cluster.address)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting of retrain or cluster")
     flags = parser.parse_args(arguments)
-    if flags.top_k < 1:
-        raise ConfigError(f"--top-k must be at least 1, got {flags.top_k}")
+    at_least("--top-k", flags.top_k, 1)
     saved = command.saved_config(flags.study)
     overrides = {
         "retrain.enabled": True,

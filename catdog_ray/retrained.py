@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -280,8 +280,7 @@ def _paired_values(
     for seed, runs in first.items():
         others = list(b) if against_baseline else second.get(seed, [])
         if against_baseline:
-            shared = {run.row.seed for run in runs} & {run.row.seed for run in others}
-            runs, others = ([run for run in side if run.row.seed in shared] for side in (runs, others))
+            runs, others = _on_both_sides(runs, others, lambda run: run.row.seed)
         if runs and others:
             pairs.append((_mean_accuracy(runs), _mean_accuracy(others)))
     return SEARCHES, pairs
@@ -296,11 +295,15 @@ def _share_runs(runs: Sequence[Run]) -> bool:
 def _paired_runs(name: str, a: Sequence[Run], b: Sequence[Run]) -> tuple[str, list[tuple[float, float]]]:
     """(unit, pairs) of the same runs at two milestones; the brief's configuration has no searches, only seeds."""
     if name != BASELINE:
-        both = {(run.study.seed, run.row.seed) for run in a} & {(run.study.seed, run.row.seed) for run in b}
-        a, b = ([run for run in side if (run.study.seed, run.row.seed) in both] for side in (a, b))
-        return _paired_values(a, b, against_baseline=False)
+        return _paired_values(*_on_both_sides(a, b, lambda run: (run.study.seed, run.row.seed)), against_baseline=False)
     first, second = _by_retraining_seed(a), _by_retraining_seed(b)
     return SEEDS, [(first[seed], second[seed]) for seed in sorted(first) if seed in second]
+
+
+def _on_both_sides(a: Sequence[Run], b: Sequence[Run], key: Callable[[Run], Hashable]) -> tuple[list[Run], list[Run]]:
+    """The runs of each side that the other has too, by `key`."""
+    shared = {key(run) for run in a} & {key(run) for run in b}
+    return [run for run in a if key(run) in shared], [run for run in b if key(run) in shared]
 
 
 def _by_retraining_seed(runs: Sequence[Run]) -> dict[int, float]:

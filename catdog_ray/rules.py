@@ -43,12 +43,12 @@ def check(config: Config) -> None:
     _check_names(config)
     data, search, retrain = config.data, config.search, config.retrain
     cluster, augment = config.cluster, config.augment
-    _at_least("seed", config.seed, 0)
-    _at_least("data.image_size", data.image_size, 8)
-    _at_least("data.split_seed", data.split_seed, 0)
-    _at_least("data.drawn_seed", data.drawn_seed, 0)
-    _at_least("data.drawn_train", data.drawn_train, 20)
-    _at_least("data.drawn_test", data.drawn_test, 10)
+    at_least("seed", config.seed, 0)
+    at_least("data.image_size", data.image_size, 8)
+    at_least("data.split_seed", data.split_seed, 0)
+    at_least("data.drawn_seed", data.drawn_seed, 0)
+    at_least("data.drawn_train", data.drawn_train, 20)
+    at_least("data.drawn_test", data.drawn_test, 10)
     if data.image_size > LARGEST_IMAGE_SIZE:
         raise ConfigError(f"data.image_size must be at most {LARGEST_IMAGE_SIZE}, got {data.image_size!r}")
     drawn_bytes = 3 * (data.drawn_train + data.drawn_test) * data.image_size**2
@@ -65,23 +65,23 @@ def check(config: Config) -> None:
     _between("augment.zoom_range", augment.zoom_range, 0.0, 0.99)
     _one_of("augment.kernel", augment.kernel, KERNELS)
     _one_of("model.padding", config.model.padding, ("same", "valid"))
-    _at_least("model.conv_layers", config.model.conv_layers, 1)
-    _at_least("model.dense_layers", config.model.dense_layers, 0)
-    _at_least("train.batch_size", config.train.batch_size, 1)
-    _at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
+    at_least("model.conv_layers", config.model.conv_layers, 1)
+    at_least("model.dense_layers", config.model.dense_layers, 0)
+    at_least("train.batch_size", config.train.batch_size, 1)
+    at_least("train.checkpoint_epochs", config.train.checkpoint_epochs, 1)
     _one_of("train.precision", config.train.precision, PRECISIONS)
     _one_of("train.jit_compile", config.train.jit_compile, tuple(JIT_COMPILE))
     _one_of("train.learning_rate_schedule", config.train.learning_rate_schedule, SCHEDULES)
     _between("train.ema_momentum", config.train.ema_momentum, 0.0, 0.99999)
     _one_of("search.method", search.method, (*METHODS, STOCK))
     for name in ("num_samples", "max_epochs", "grace_epochs", "scoring_window", "startup_trials"):
-        _at_least(f"search.{name}", getattr(search, name), 1)
-    _at_least("search.reduction_factor", search.reduction_factor, 2)
+        at_least(f"search.{name}", getattr(search, name), 1)
+    at_least("search.reduction_factor", search.reduction_factor, 2)
     if search.time_budget_s is not None and search.time_budget_s <= 0:
         raise ConfigError(f"search.time_budget_s must be above 0 or null, got {search.time_budget_s!r}")
     for name in search.start_from:
         _one_of("search.start_from", name, ("baseline",))
-    _at_least("retrain.seeds", retrain.seeds, 1)
+    at_least("retrain.seeds", retrain.seeds, 1)
     if config.seed + retrain.seeds > 2**32:
         raise ConfigError(
             f"seed plus retrain.seeds must be at most {2**32} (NumPy's seeds end there), got {config.seed}"
@@ -110,8 +110,8 @@ def check(config: Config) -> None:
             f"got {cluster.gpus_per_trial!r}"
         )
     if cluster.max_concurrent is not None:
-        _at_least("cluster.max_concurrent", cluster.max_concurrent, 1)
-    _at_least("cluster.max_failures", cluster.max_failures, 0)
+        at_least("cluster.max_concurrent", cluster.max_concurrent, 1)
+    at_least("cluster.max_failures", cluster.max_failures, 0)
     _check_space(config)
     if config.model.builder is None:
         _check_geometry(config)
@@ -145,7 +145,7 @@ def _check_published(published: Mapping[str, Archive]) -> None:
         if not archive.url.startswith(("https://", "http://")) or not archive.url.isprintable():
             raise ConfigError(f"{where}.url must begin with https:// or http://, got {archive.url!r}")
         if archive.bytes is not None:
-            _at_least(f"{where}.bytes", archive.bytes, 1)
+            at_least(f"{where}.bytes", archive.bytes, 1)
         digest = archive.sha256
         if digest is not None and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
             raise ConfigError(f"{where}.sha256 must be 64 digits 0-9 and a-f, got {digest!r}")
@@ -225,7 +225,8 @@ def _choices(config: Config, name: str, otherwise: Sequence[Value]) -> list[Any]
     return list(found.choices) if isinstance(found, Choice) else list(otherwise)
 
 
-def _at_least(where: str, value: float, lowest: float) -> None:
+def at_least(where: str, value: float, lowest: float) -> None:
+    """ConfigError naming the setting, or the flag, that is too small."""
     if value < lowest:
         raise ConfigError(f"{where} must be at least {lowest}, got {value!r}")
 

@@ -60,12 +60,10 @@ def run(
         builder.require_findable(config.model.builder)
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
     with StudyDirectory(folder) as study:
-        before = study.state()
+        before = study.snapshot()
         copier = mirror.Copier(study)
         try:
-            if with_search:
-                _require_room_for_trials(study, config)
-            searches = with_search and not _is_over(study, config)
+            searches = with_search and _has_trials_left(study, config)
             # Asked now too: what cannot be retrained is not to be told after hours of search.
             retrains = _is_retraining_due(study, config, top=top)
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
@@ -233,31 +231,28 @@ def _is_searched(study: StudyDirectory, earlier: Mapping[str, Any]) -> bool:
     return len(ended) == settings.get("num_samples")
 
 
-def _require_room_for_trials(study: StudyDirectory, config: Config) -> None:
-    """ConfigError for fewer trials than there are: a study is whole with as many as it says."""
-    begun = {row.trial for row in study.trials.read()} | {row.trial for row in study.epochs.read()}
-    most = max(begun, default=-1) + 1
-    if config.search.num_samples < most:
-        raise ConfigError(
-            f"search.num_samples: {study.path} has begun {most} trials, so it must be at least that many, "
-            f"got {config.search.num_samples}"
-        )
+def _has_trials_left(study: StudyDirectory, config: Config) -> bool:
+    """Whether anything is left to search: a trial that was begun, or one that there is to be, and time for it.
 
-
-def _is_over(study: StudyDirectory, config: Config) -> bool:
-    """Whether nothing is left to search: what was begun has ended, and all trials are there, or the search was over.
-
-    A search that its time ended goes on where it gets more of it, or more trials.
+    A search that its time ended goes on where it gets more of it, or more trials. ConfigError for fewer trials than
+    there are: a study is whole with as many as it says.
     """
     ended = {row.trial for row in study.trials.read()}
-    if not ended or not {row.trial for row in study.epochs.read()} <= ended:
-        return False
-    if len(ended) >= config.search.num_samples:
+    begun = ended | {row.trial for row in study.epochs.read()}
+    asked, most = config.search, max(begun, default=-1) + 1
+    if asked.num_samples < most:
+        raise ConfigError(
+            f"search.num_samples: {study.path} has begun {most} trials, so it must be at least that many, "
+            f"got {asked.num_samples}"
+        )
+    if not ended or begun != ended:
         return True
+    if len(ended) == asked.num_samples:
+        return False
     earlier = study.read_study()
-    before, asked = earlier.get("config", {}).get("search", {}), config.search
+    before = earlier.get("config", {}).get("search", {})
     is_same = (before.get("time_budget_s"), before.get("num_samples")) == (asked.time_budget_s, asked.num_samples)
-    return is_same and asked.time_budget_s is not None and _is_searched(study, earlier)
+    return not (is_same and asked.time_budget_s is not None and _is_searched(study, earlier))
 
 
 def _elapsed_s(study: StudyDirectory) -> float:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
-from catdog_ray.settings import ConfigError, RunFailed
+from catdog_ray.rules import at_least
+from catdog_ray.settings import RunFailed
 
 _CHILD = """
 import json, os, resource, sys, threading, time
@@ -59,8 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/decoding.json"))
     flags = parser.parse_args(arguments)
     for name, least in (("images", 40), ("size", 8)):
-        if getattr(flags, name) < least:
-            raise ConfigError(f"--{name} must be at least {least}, got {getattr(flags, name)}")
+        at_least(f"--{name}", getattr(flags, name), least)
 
     from catdog_ray import inspection, ledger, provenance
 

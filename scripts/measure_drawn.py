@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
-from catdog_ray.settings import ConfigError, RunFailed
+from catdog_ray.rules import at_least
+from catdog_ray.settings import RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""
@@ -36,8 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, default=Path("results/drawn-calibration.json"))
     flags = parser.parse_args(arguments)
     for name, least in (("size", 8), ("train", 20), ("test", 10), ("epochs", 3), ("seeds", 1), ("threads", 1)):
-        if getattr(flags, name) < least:
-            raise ConfigError(f"--{name} must be at least {least}, got {getattr(flags, name)}")
+        at_least(f"--{name}", getattr(flags, name), least)
 
     from catdog_ray import inspection, ledger, provenance
 

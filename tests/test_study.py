@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from make_rows import retrain_row, trial_epoch_row, trial_row
@@ -14,8 +14,11 @@ from catdog_ray import cluster, study
 from catdog_ray.ledger import RecordError, StudyDirectory
 from catdog_ray.settings import Config, ConfigError, RunFailed
 
-UNREACHABLE = "127.0.0.1:1"
-"""An address of no Ray: whatever needs one fails."""
+
+def unreachable(tmp_path: Path, **changes: Any) -> Config:
+    """A small study whose address is of no Ray: whatever needs one fails."""
+    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": "127.0.0.1:1"}
+    return quick_config(**{**place, **changes})
 
 
 def begun(folder: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> StudyDirectory:
@@ -32,7 +35,7 @@ def begun(folder: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> Stud
 
 
 def test_a_study_that_broke_down_says_so_in_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    config = unreachable(tmp_path)
     facts = begun(tmp_path / "study", config, monkeypatch).read_study()
     assert facts["state"] == "failed"
     assert facts["wall_s"] > 0
@@ -44,7 +47,7 @@ def test_a_study_that_broke_down_says_so_in_its_facts(tmp_path: Path, monkeypatc
 
 def test_what_must_be_changed_first_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The corrected command is then not told that there is a study already."""
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    config = unreachable(tmp_path)
     with pytest.raises(cluster.ClusterError, match=r"cluster\.address '127\.0\.0\.1:1'"):
         study.run(tmp_path / "study", config)
     assert not (tmp_path / "study").exists()
@@ -56,17 +59,17 @@ def test_what_must_be_changed_first_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert [file.name for file in (tmp_path / "study").iterdir()] == ["mine.txt"]
     rows = begun(tmp_path / "study", config, monkeypatch)
     rows.trials.append(trial_row(0))
-    before = rows.state()
+    before = rows.snapshot()
     assert before.keys() == {"study.json", ".machine.json", "trials.jsonl"}
     with pytest.raises(cluster.ClusterError):
         study.run(tmp_path / "study", config)
-    assert rows.state() == before
+    assert rows.snapshot() == before
     assert (rows.path / ".machine.json").stat().st_mode & 0o077 == 0
 
 
 def test_what_a_search_made_before_it_could_begin_is_removed_too(tmp_path: Path):
     with StudyDirectory(tmp_path / "study") as rows:
-        before = rows.state()
+        before = rows.snapshot()
         rows.write_study({"schema_version": 1})
         (rows.path / "optuna-journal.log").touch()
         (rows.path / "ray" / "trials").mkdir(parents=True)
@@ -75,9 +78,7 @@ def test_what_a_search_made_before_it_could_begin_is_removed_too(tmp_path: Path)
 
 
 def test_a_milestone_that_comes_too_late_is_told_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(
-        **{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.milestones": [2, 3]}
-    )
+    config = unreachable(tmp_path, **{"retrain.milestones": [2, 3]})
     rows = begun(tmp_path / "study", config, monkeypatch)
     point = {name: config.baseline[name] for name in config.space}
     rows.trials.append(trial_row(0, hyperparameters=point))
@@ -88,7 +89,7 @@ def test_a_milestone_that_comes_too_late_is_told_before_the_search(tmp_path: Pat
 
 def test_a_session_that_came_to_a_row_is_not_undone(tmp_path: Path):
     with StudyDirectory(tmp_path / "study") as rows:
-        before = rows.state()
+        before = rows.snapshot()
         rows.write_study({"schema_version": 1})
         rows.trials.append(trial_row(0))
         rows.put_back(before)
@@ -97,37 +98,36 @@ def test_a_session_that_came_to_a_row_is_not_undone(tmp_path: Path):
 
 def test_a_study_that_another_command_has_begun_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A name that was free when this command looked need not be when the data is there."""
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
+    config = unreachable(tmp_path)
     rows = begun(tmp_path / "study", config, monkeypatch)
-    before = rows.state()
+    before = rows.snapshot()
     with pytest.raises(ConfigError, match=r"^seed was 0 when .*study began and is 7 now; leave it as it was, or start"):
         study.run(tmp_path / "study", dataclasses.replace(config, seed=7))
-    assert rows.state() == before
+    assert rows.snapshot() == before
 
 
 def test_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
-    before = begun(tmp_path / "study", config, monkeypatch).state()
+    config = unreachable(tmp_path)
+    before = begun(tmp_path / "study", config, monkeypatch).snapshot()
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, drawn_seed=1))
     with pytest.raises(RecordError, match=r"was begun with other data"):
         study.run(tmp_path / "study", other)
-    assert StudyDirectory(tmp_path / "study").state() == before
+    assert StudyDirectory(tmp_path / "study").snapshot() == before
 
 
 def test_another_backend_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE})
-    before = begun(tmp_path / "study", config, monkeypatch).state()
+    config = unreachable(tmp_path)
+    before = begun(tmp_path / "study", config, monkeypatch).snapshot()
     assert StudyDirectory(tmp_path / "study").read_study()["backend"] == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(RecordError, match=r"begun with Keras on tensorflow, this is jax; set KERAS_BACKEND=tensorflow"):
         study.run(tmp_path / "study", config)
-    assert StudyDirectory(tmp_path / "study").state() == before
+    assert StudyDirectory(tmp_path / "study").snapshot() == before
 
 
 def test_nothing_left_to_do_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The address is of no Ray, so whatever is left to do fails, and says that the search is not over."""
-    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.enabled": False}
-    config = quick_config(**{**place, "search.num_samples": 2})
+    config = unreachable(tmp_path, **{"retrain.enabled": False, "search.num_samples": 2})
     folder = tmp_path / "study"
     rows = begun(folder, config, monkeypatch)
     rows.trials.append(trial_row(0))
@@ -143,8 +143,7 @@ def test_nothing_left_to_do_starts_no_ray(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    place = {"data.cache_dir": str(tmp_path / "cache"), "cluster.address": UNREACHABLE, "retrain.enabled": False}
-    config = quick_config(**{**place, "search.num_samples": 9, "search.time_budget_s": 60})
+    config = unreachable(tmp_path, **{"retrain.enabled": False, "search.num_samples": 9, "search.time_budget_s": 60})
     folder = tmp_path / "study"
     rows = begun(folder, config, monkeypatch)
     rows.trials.append(trial_row(0))
@@ -163,7 +162,7 @@ def test_a_search_that_used_its_time_is_over_until_it_gets_more(tmp_path: Path, 
 
 
 def test_fewer_trials_than_there_are_is_refused(tmp_path: Path):
-    config = quick_config(**{"data.cache_dir": str(tmp_path / "cache"), "search.num_samples": 2})
+    config = unreachable(tmp_path, **{"search.num_samples": 2})
     rows = StudyDirectory(tmp_path / "study")
     rows.path.mkdir()
     rows.trials.append(trial_row(0))
