@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catdog_ray.ledger import RecordError, StudyDirectory
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.live import make_console
 from catdog_ray.pictures import find
+from catdog_ray.records import RecordError
 from catdog_ray.scores import Score, score
 from catdog_ray.settings import LARGEST_IMAGE_SIZE, ConfigError, UserError, printable
 from catdog_ray.words import percent

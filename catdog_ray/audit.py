@@ -24,11 +24,12 @@ from catdog_ray.audit_retraining import (
     whole_runs,
 )
 from catdog_ray.config import completed
-from catdog_ray.ledger import RecordError, RowFile, StudyDirectory
+from catdog_ray.ledger import RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,
     STATUSES,
     PredictionRow,
+    RecordError,
     RetrainEpochRow,
     RetrainFailure,
     RetrainRow,

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog_ray.ledger import RecordError
-from catdog_ray.records import PredictionRow, RetrainEpochRow, RetrainRow, TrialRow
+from catdog_ray.records import PredictionRow, RecordError, RetrainEpochRow, RetrainRow, TrialRow
 from catdog_ray.settings import Value
 
 Run = tuple[str, int, int]

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
-from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
+from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
+from catdog_ray.records import RecordError
 from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError, printable
 
 _LONGEST_LINE = 1500

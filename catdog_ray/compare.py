@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog_ray.ledger import StudyDirectory, require_facts
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RetrainRow, TrialRow, best_trial
+from catdog_ray.schema import require_facts
 from catdog_ray.space import HyperParameters
 from catdog_ray.statistics import Estimate, estimate
 
@@ -71,7 +72,7 @@ def read(folder: Path) -> Study:
     """One study; RecordError where its files are missing or damaged."""
     study = StudyDirectory(folder)
     facts = study.read_study()
-    require_facts(folder, facts)
+    require_facts(folder / "study.json", facts)
     trials = sorted(study.trials.read(), key=lambda row: row.trial)
     return Study(folder, facts, tuple(trials), tuple(study.retrain.read()))
 

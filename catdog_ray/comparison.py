@@ -16,8 +16,7 @@ from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
 from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance
-from catdog_ray.ledger import RecordError
-from catdog_ray.records import STATUSES, TrialRow, best_trial
+from catdog_ray.records import STATUSES, RecordError, TrialRow, best_trial
 from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from catdog_ray import capacity
 from catdog_ray.config import completed
-from catdog_ray.ledger import RecordError, StudyDirectory, portable
+from catdog_ray.ledger import StudyDirectory, portable
+from catdog_ray.records import RecordError
 from catdog_ray.settings import Config, ConfigError, SearchSettings
 
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from catdog_ray.data import Images
-from catdog_ray.ledger import replace_file
+from catdog_ray.files import replace_file
 from catdog_ray.settings import AugmentSettings, UserError
 
 

@@ -10,31 +10,23 @@ import dataclasses
 import fcntl
 import json
 import os
-import tempfile
-import types
 import typing
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from catdog_ray.files import replace_file, to_json
 from catdog_ray.records import (
     PredictionRow,
+    RecordError,
     RetrainEpochRow,
     RetrainFailure,
     RetrainRow,
     TrialEpochRow,
     TrialRow,
-    finite_or_none,
 )
-from catdog_ray.settings import UserError, without_secrets
-
-SCHEMA_VERSION = 1
-
-
-class RecordError(UserError):
-    """A results file is missing, damaged or of another schema."""
-
+from catdog_ray.schema import RowSchema, require_study
+from catdog_ray.settings import without_secrets
 
 MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address", "cluster.storage_path")
 """Settings that name a place; a study keeps them beside its rows in a file that is not committed."""
@@ -47,19 +39,12 @@ _REPLACED = {"study.json": 0o666, ".machine.json": 0o600}
 _DERIVED = ("optuna-journal.log", "optuna-journal.log.lock")
 """What is made anew from the rows."""
 
-_SHARES = ("accuracy", "objective")
-"""Endings of the names of fractions."""
-
 
 class RowFile(typing.Generic[Row]):
     """An append-only file of rows of one dataclass."""
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
-        self.path, self.kind = path, kind
-        self._hints = typing.get_type_hints(kind)
-        self._names = self._hints.keys()
-        self._containers = [name for name, hint in self._hints.items() if typing.get_origin(hint) in (dict, list)]
-        self._limits: dict[tuple[type, ...], list[tuple[str, float, float]]] = {}
+        self.path, self._kind, self._schema = path, kind, RowSchema(kind)
 
     def read(self) -> list[Row]:
         """All whole rows; [] where there is no file. Raises RecordError naming file and line."""
@@ -95,30 +80,8 @@ class RowFile(typing.Generic[Row]):
             values = json.loads(line.decode())
         except (ValueError, RecursionError):
             raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
-        if not isinstance(values, dict) or values.keys() != self._names:
-            odd = sorted(set(values) ^ self._names) if isinstance(values, dict) else [type(values).__name__]
-            raise RecordError(f"{where}: is no {self.kind.__name__}; differing: {', '.join(odd)}")
-        self._check(values, where)
-        return self.kind(**values)
-
-    def _check(self, values: Mapping[str, Any], where: str) -> None:
-        """RecordError for a value of another type, or a number that is not finite or outside its range."""
-        kinds = tuple(type(values[name]) for name in self._names)
-        limits = self._limits.get(kinds)
-        if limits is None or any(not low <= values[name] <= high for name, low, high in limits):
-            # Rows of one file come in few combinations of types: each is looked at once, its numbers row by row.
-            for name, value in values.items():
-                is_share = name.endswith(_SHARES) and value is not None
-                if not _has_type(value, self._hints[name]) or (is_share and not 0 <= value <= 1):
-                    raise RecordError(f"{where}: {name} cannot be {str(value)[:60]!r}")
-            self._limits[kinds] = [
-                (name, *((0, 1) if name.endswith(_SHARES) else _LIMITS[kind]))
-                for name, kind in zip(self._names, kinds, strict=True)
-                if kind in _LIMITS
-            ]
-        for name in self._containers:
-            if not _has_type(values[name], self._hints[name]):
-                raise RecordError(f"{where}: {name} cannot be {str(values[name])[:60]!r}")
+        self._schema.require(values, where)
+        return self._kind(**values)
 
 
 class StudyDirectory:
@@ -239,10 +202,7 @@ class StudyDirectory:
             study = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise RecordError(f"{path}: is no JSON ({error})") from None
-        version = study.get("schema_version") if isinstance(study, dict) else None
-        if version != SCHEMA_VERSION:
-            raise RecordError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}")
-        _check_study(path, study)
+        require_study(path, study)
         return typing.cast("dict[str, Any]", study)
 
     def read_machine_settings(self) -> dict[str, Any]:
@@ -267,95 +227,6 @@ class StudyDirectory:
         replace_file(self.path / "study.json", to_json(study, indent=2) + "\n")
 
 
-_STUDY_TYPES: dict[str, Any] = {
-    "name": str,
-    "label": str,
-    "method": str,
-    "state": str,
-    "started_utc": str,
-    "wall_s": float,
-    "sessions": int,
-    "nodes": list,
-    "versions": dict,
-    "data": dict,
-    "config": dict,
-}
-_DATA_TYPES: dict[str, Any] = {
-    "name": str,
-    "drawn": bool,
-    "fingerprint": str,
-    "class_names": list[str],
-    "skipped_files": list[str],
-}
-
-
-def require_facts(path: Path, study: Mapping[str, Any]) -> None:
-    """RecordError where study.json lacks what tables are made of."""
-    for dotted in ("name", "label", "method", "data.name", "data.drawn", *_SEARCH_FACTS):
-        found: Any = study
-        for part in dotted.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-        kind = int if dotted in _SEARCH_FACTS else bool if dotted == "data.drawn" else str
-        if not _has_type(found, kind):
-            raise RecordError(f"{path / 'study.json'}: {dotted} is missing or cannot be {str(found)[:60]!r}")
-
-
-_SEARCH_FACTS = ("config.search.num_samples", "config.search.startup_trials")
-
-
-def _check_study(path: Path, study: Mapping[str, Any]) -> None:
-    """RecordError where something in study.json is of another kind than what is written there."""
-    data = study.get("data")
-    parts = [("", study, _STUDY_TYPES)] + ([("data.", data, _DATA_TYPES)] if isinstance(data, dict) else [])
-    for prefix, values, kinds in parts:
-        for name, kind in kinds.items():
-            if name in values and not _has_type(values[name], kind):
-                raise RecordError(f"{path}: {prefix}{name} cannot be {str(values[name])[:60]!r}")
-
-
-_LARGEST_NUMBER = 1e100
-"""Squares of what is below are finite; losses are float32 and end at 3.4e38."""
-
-_LIMITS: Mapping[type, tuple[float, float]] = {
-    float: (-_LARGEST_NUMBER, _LARGEST_NUMBER),
-    # SQLite, NumPy and tables end at 64 bits.
-    int: (-(2**63) + 1, 2**63 - 1),
-}
-
-
-def _has_type(value: Any, kind: Any) -> bool:
-    """Whether a JSON value fits an annotation of a row."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return True
-    if origin in (types.UnionType, typing.Union):
-        return any(_has_type(value, argument) for argument in arguments)
-    if origin is list:
-        return isinstance(value, list) and all(_is_null_or(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_is_null_or(item, arguments[1]) for item in value.values())
-    if kind is float:
-        return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
-    if kind is int:
-        return type(value) is int and _LIMITS[int][0] <= value <= _LIMITS[int][1]
-    return value is None if kind is type(None) else isinstance(value, kind)
-
-
-def _is_null_or(value: Any, kind: Any) -> bool:
-    """Numbers that were not finite are null in lists and mappings too."""
-    # Half a million rows are read: what is plainly right is not looked at twice.
-    limits = _LIMITS.get(type(value))
-    if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
-        return True
-    return value is None or _has_type(value, kind)
-
-
-@lru_cache
-def _admits(kind: Any, *, is_float: bool) -> bool:
-    """Whether an annotation admits floats (integers), within their limits."""
-    return _has_type(0.0 if is_float else 0, kind)
-
-
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config as `study.json` holds it: without secrets, and what is true of one machine only (`MACHINE_SETTINGS`)."""
     data = config["data"]
@@ -373,43 +244,3 @@ def _portable_source(source: str) -> str:
     """The name alone: not the folder it lies in, nor an address's query, which may hold a key."""
     name = Path(source.partition("?")[0].partition("#")[0] if "://" in source else source).name
     return name or source
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON with null for what is not finite (NaN is no JSON)."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part; `mode` before the umask."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def require_writable(file: Path) -> None:
-    """Make the folder of a file that is to be written after long work; RecordError where it cannot be."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise RecordError(f"{file}: cannot be written ({error.strerror})") from None
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return finite_or_none(value)
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog_ray.ledger import RecordError, StudyDirectory
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import RecordError
 
 EVERY_S = 5.0
 

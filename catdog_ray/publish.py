@@ -13,8 +13,9 @@ from PIL import Image
 from catdog_ray import comparison, config, data, figures, report, space_figures, tables, trial_figures
 from catdog_ray.compare import Study
 from catdog_ray.comparison import Comparison
+from catdog_ray.files import replace_file, to_json
 from catdog_ray.groups import ComparisonError
-from catdog_ray.ledger import StudyDirectory, replace_file, to_json
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import UserError
 
 

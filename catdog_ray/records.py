@@ -8,12 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from catdog_ray.settings import Value
+from catdog_ray.settings import UserError, Value
 
 OBJECTIVE = (
     "the best value so far of the selection accuracy averaged over the last {window} epochs "
     "(before epoch {window}: averaged over the epochs there are)"
 )
+
+
+class RecordError(UserError):
+    """A results file is missing, damaged or of another schema."""
 
 
 STATUSES = ("completed", "stopped", "failed")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from catdog_ray import cluster, trial
 from catdog_ray.data import Splits
-from catdog_ray.ledger import StudyDirectory, replace_file, to_json
+from catdog_ray.files import replace_file, to_json
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.recorder import OnProgress
 from catdog_ray.records import RetrainRow, TrialRow, best_trial
 from catdog_ray.retraining_recorder import ModelFile, RetrainingRecorder, run_name

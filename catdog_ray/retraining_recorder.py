@@ -13,7 +13,8 @@ from ray.tune import Callback
 
 from catdog_ray import cluster
 from catdog_ray.data import Images
-from catdog_ray.ledger import StudyDirectory, replace_file, to_json
+from catdog_ray.files import replace_file, to_json
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.recorder import OnProgress
 from catdog_ray.records import (
     EpochRow,

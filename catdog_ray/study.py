@@ -30,9 +30,10 @@ from catdog_ray import (
     trial,
 )
 from catdog_ray import config as configuration
-from catdog_ray.ledger import MACHINE_SETTINGS, SCHEMA_VERSION, RecordError, StudyDirectory, portable
+from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
-from catdog_ray.records import OBJECTIVE, Progress, best_trial
+from catdog_ray.records import OBJECTIVE, Progress, RecordError, best_trial
+from catdog_ray.schema import SCHEMA_VERSION
 from catdog_ray.settings import STOCK, Config, ConfigError, UserError
 
 OnProgress = Callable[[Progress], None]

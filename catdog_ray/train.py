@@ -16,7 +16,7 @@ import numpy as np
 
 from catdog_ray import augment, backend, evaluation, model
 from catdog_ray.data import Images
-from catdog_ray.ledger import replace_file
+from catdog_ray.files import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
 from catdog_ray.settings import JIT_COMPILE, AugmentSettings, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters

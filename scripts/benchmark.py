@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.measure import Row, described, report
 
-from catdog_ray import command, inspection, ledger, provenance
+from catdog_ray import command, files, inspection, provenance
 from catdog_ray.settings import RunFailed, UserError
 
 FOLDER = Path(__file__).parent.parent / "results" / "benchmarks"
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         row = rows()[flags.row]
         going_on = {} if flags.kept is None else {"kept": flags.kept}
         found = report(row, row.measure(quick=flags.quick, **going_on))
-        flags.output.write_text(ledger.to_json(found), encoding="utf-8")
+        flags.output.write_text(files.to_json(found), encoding="utf-8")
         return
     chosen = rows()
     if flags.only:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     machine = inspection.machine()
     file = flags.output or FOLDER / f"{datetime.now(UTC):%Y-%m-%d}-{machine_kind(machine)}.json"
     found = read_rows(file)
-    ledger.require_writable(file)
+    files.require_writable(file)
     has_failed = False
     for number, (name, row) in enumerate(chosen.items(), 1):
         print(f"{number} of {len(chosen)}, {name}: {row.words}", flush=True)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{name}: {made['state']}; the row that was measured before stays", flush=True)
         facts: dict[str, Any] = {"machine": machine, "rows": [found[name] for name in rows() if name in found]}
         # After every row: the whole takes more than an hour, and what is measured is kept.
-        ledger.replace_file(file, ledger.to_json(facts, indent=2) + "\n")
+        files.replace_file(file, files.to_json(facts, indent=2) + "\n")
     print_table(facts["rows"])
     print(f"written to {file}")
     if has_failed:

@@ -3,7 +3,8 @@
 Each study is one training run of the guide's configuration (`scripts/study.py --part recipes`): its last words say the
 recipe and the seed. They are scored on the selection split by the accuracy averaged over the last epochs, so that a
 longer run has no more chances than a short one. A recipe that was retrained too is set against the plain retraining of
-the same configuration in `--plain`, on the test split.
+the same configuration in `--plain`, on the test split; and so is the tuned configuration by a recipe (`--tuned`, the
+third part of the study).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from catdog_ray.statistics import Difference
     from catdog_ray.tables import Table
 
-REFERENCE = "plain"
+REFERENCE, TUNED = "plain", "tuned"
 LAST_EPOCHS = 3
 SMOOTHED_EPOCHS = 20
 """Of the lines of the figure: single epochs jump by points."""
@@ -48,31 +49,36 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--plain", type=Path, metavar="STUDY", help="whose plain retraining a retrained recipe is compared with"
     )
+    parser.add_argument(
+        "--tuned", type=Path, metavar="STUDY", help="where what --plain found was retrained by a recipe"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write recipes.md, recipes.json and a figure there")
     flags = parser.parse_args(arguments)
+    if flags.tuned is not None and flags.plain is None:
+        parser.error("--tuned: needs --plain, the study whose configuration it is")
 
-    from catdog_ray import ledger, live, tables
+    from catdog_ray import files, live, tables
 
     recipes = read(flags.studies)
-    runs = retrained_runs(recipes, flags.plain)
-    made = [table for table in (selection_table(recipes), *retrained_tables(runs)) if table.rows]
+    retrained = retrained_runs(recipes, flags.plain, flags.tuned)
+    made = [table for table in (selection_table(recipes), *retrained_tables(retrained)) if table.rows]
     console = live.make_console()
     for table in made:
         print_table(console, table)
     if flags.output is None:
         return
-    files = {
+    pages = {
         "recipes.md": "# What changes of the training give\n" + "".join(map(tables.as_markdown, made)),
-        "recipes.json": ledger.to_json(as_json(recipes, runs), indent=1) + "\n",
+        "recipes.json": files.to_json(as_json(recipes, retrained), indent=1) + "\n",
         "selection.svg": draw(recipes),
     }
     try:
         flags.output.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            ledger.replace_file(flags.output / name, content)
+        for name, content in pages.items():
+            files.replace_file(flags.output / name, content)
     except OSError as error:
         raise UserError(f"--output: {flags.output} cannot be written ({error.strerror})") from None
-    console.print(f"written to {flags.output}: {', '.join(files)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"written to {flags.output}: {', '.join(pages)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def read(folders: Sequence[Path]) -> Recipes:
@@ -106,19 +112,21 @@ def read(folders: Sequence[Path]) -> Recipes:
     return dict(sorted(found.items(), key=lambda item: item[0] != REFERENCE))
 
 
-def changes(recipes: Recipes, study: Evidence) -> dict[str, str]:
+def changes(recipes: Recipes, study: Evidence, *, may_differ: tuple[str, ...] = MAY_DIFFER) -> dict[str, str]:
     """The settings in which a study differs from the plain training, and its own values."""
     plain = next(iter(recipes[REFERENCE].values()))
-    return {key: str(own) for key, (_, own) in allowed_differences(plain, study).items()}
+    return {key: str(own) for key, (_, own) in allowed_differences(plain, study, may_differ).items()}
 
 
-def allowed_differences(plain: Evidence, study: Evidence) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two studies differ; UserError where that is more than a recipe may change."""
+def allowed_differences(
+    plain: Evidence, study: Evidence, may_differ: tuple[str, ...] = MAY_DIFFER
+) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two studies differ; UserError where one may not."""
     from catdog_ray import groups
 
     found = groups.differing(plain, study)
     for key, (before, after) in found.items():
-        if not key.startswith(MAY_DIFFER):
+        if not key.startswith(may_differ):
             raise UserError(f"{plain.folder} and {study.folder} cannot be compared: {key} is {before!r} and {after!r}")
     return found
 
@@ -149,51 +157,87 @@ def compared(recipes: Recipes) -> list[dict[str, Any]]:
     return found
 
 
-def retrained_runs(recipes: Recipes, plain: Path | None) -> dict[str, Sequence[Run]]:
-    """The last milestone's runs of the guide's configuration by each retrained recipe, and of the plain training."""
-    from catdog_ray import audit, retrained
+@dataclass(frozen=True)
+class Retrained:
+    """What was retrained: runs at their last milestone by the name of the recipe, and what is set against what."""
 
-    found: dict[str, Sequence[Run]] = {}
+    runs: Mapping[str, Sequence[Run]]
+    pairs: Sequence[tuple[str, str]]
+
+    def differences(self) -> list[Compared]:
+        """First minus second of every pair: over retraining seeds, and over test images."""
+        from catdog_ray import retrained
+
+        found: list[Compared] = []
+        for names in self.pairs:
+            # Each is at its own last milestone, however long that is.
+            sides = {name: {0: self.runs[name]} for name in names}
+            found += retrained.compare_accuracies(sides)
+            found += retrained.compare_images(sides)
+        return found
+
+
+def retrained_runs(recipes: Recipes, plain: Path | None, tuned: Path | None = None) -> Retrained:
+    """The guide's configuration by each retrained recipe and plainly; with `tuned` what the search found too."""
+    from catdog_ray import audit
+
+    runs: dict[str, Sequence[Run]] = {}
     for recipe, by_seed in recipes.items():
         for study in by_seed.values():
-            if last_runs(study) and recipe in found:
+            own = last_runs(study, "baseline")
+            if own and recipe in runs:
                 raise UserError(f"{study.folder}: {recipe} was retrained in another study too; leave one out")
-            if last_runs(study):
-                found[recipe] = last_runs(study)
-    if plain is not None:
-        study = audit.read(plain)
-        if not last_runs(study):
-            raise UserError(f"--plain: {plain} has not retrained the guide's configuration")
-        for recipe in found:
-            for other in recipes[recipe].values():
-                allowed_differences(study, other)
-        found[retrained.BASELINE] = last_runs(study)
-    return found
+            if own:
+                runs[recipe] = own
+    if plain is None:
+        return Retrained(runs, [])
+    reference = audit.read(plain)
+    for recipe in runs:
+        for study in recipes[recipe].values():
+            allowed_differences(reference, study)
+    runs[REFERENCE] = _must_be(last_runs(reference, "baseline"), f"--plain: {plain}", "the guide's configuration")
+    pairs = [(recipe, REFERENCE) for recipe in runs if recipe != REFERENCE]
+    if tuned is not None:
+        recipe, both = tuned_runs(audit.read(tuned), reference, recipes)
+        runs |= both
+        pairs += [(f"{TUNED}, {recipe}", f"{TUNED}, {REFERENCE}")]
+        pairs += [(f"{TUNED}, {recipe}", recipe)] if recipe in runs else []
+    return Retrained(runs, pairs)
 
 
-def last_runs(study: Evidence) -> list[Run]:
-    """The guide's configuration at the last milestone, by seed."""
+def tuned_runs(study: Evidence, plain: Evidence, recipes: Recipes) -> tuple[str, dict[str, Sequence[Run]]]:
+    """The recipe by which the configuration that `plain` found was retrained in `study`, and its runs by both."""
+    from catdog_ray.records import best_trial
+
+    best = best_trial(plain.trials)
+    own = {name: study.facts["config"]["baseline"].get(name) for name in study.space}
+    if best is None or own != best.hyperparameters:
+        raise UserError(f"--tuned: {study.folder} did not train what {plain.folder} found")
+    said = changes(recipes, study, may_differ=(*MAY_DIFFER, "baseline."))
+    told = {key: value for key, value in said.items() if not key.startswith("baseline.")}
+    same = [recipe for recipe, by_seed in recipes.items() if changes(recipes, next(iter(by_seed.values()))) == told]
+    if not same:
+        raise UserError(f"--tuned: {study.folder} was trained by none of the recipes: {told}")
+    number = f"trial-{best.trial:04d}"
+    return same[0], {
+        f"{TUNED}, {same[0]}": _must_be(last_runs(study, "baseline"), f"--tuned: {study.folder}", "its configuration"),
+        f"{TUNED}, {REFERENCE}": _must_be(last_runs(plain, number), f"--plain: {plain.folder}", number),
+    }
+
+
+def _must_be(runs: list[Run], where: str, what: str) -> list[Run]:
+    if not runs:
+        raise UserError(f"{where} has not retrained {what}")
+    return runs
+
+
+def last_runs(study: Evidence, configuration: str) -> list[Run]:
+    """A configuration at its last milestone, by seed."""
     from catdog_ray.retrained import Run
 
-    rows = [row for row in study.retrain if row.configuration == "baseline"]
+    rows = [row for row in study.retrain if row.configuration == configuration]
     last = max((row.milestone for row in rows), default=0)
     return [Run(study, row) for row in sorted(rows, key=lambda row: row.seed) if row.milestone == last]
-
-
-def retrained_differences(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, Compared]]:
-    """Every retrained recipe against the plain training: over retraining seeds, and over test images."""
-    from catdog_ray import retrained
-
-    plain = runs.get(retrained.BASELINE)
-    found = []
-    for recipe, own in runs.items():
-        if plain is None or recipe == retrained.BASELINE:
-            continue
-        # Both are at their own last milestone, however long that is.
-        sides = {recipe: {0: own}, retrained.BASELINE: {0: plain}}
-        found += [(recipe, item) for item in retrained.compare_accuracies(sides)]
-        found += [(recipe, item) for item in retrained.compare_images(sides)]
-    return found
 
 
 def selection_table(recipes: Recipes) -> Table:
@@ -235,42 +279,42 @@ def selection_table(recipes: Recipes) -> Table:
     )
 
 
-def retrained_tables(runs: Mapping[str, Sequence[Run]]) -> list[Table]:
-    """What the retrained recipes give on the test split."""
-    from catdog_ray.retrained import BASELINE, IMAGES
+def retrained_tables(found: Retrained) -> list[Table]:
+    """What was retrained, on the test split."""
+    from catdog_ray.retrained import IMAGES
     from catdog_ray.statistics import estimate
     from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells
 
-    names = {BASELINE: REFERENCE}
     rows = tuple(
         (
-            names.get(recipe, recipe),
+            name,
             str(own[0].row.milestone),
             counted(len(own), "runs"),
             percent(estimate([run.row.train_accuracy for run in own]).mean),
             *accuracy_cells(estimate([run.row.test_accuracy for run in own])),
         )
-        for recipe, own in runs.items()
-        if own
+        for name, own in found.runs.items()
     )
-    found = retrained_differences(runs)
-    shown_over_seeds = {recipe for recipe, item in found if item.unit != IMAGES and item.difference.is_shown}
+    compared = found.differences()
+    shown = {(item.first, item.second) for item in compared if item.unit != IMAGES and item.difference.is_shown}
     differences = tuple(
         (
-            f"{recipe} minus {REFERENCE}",
+            f"{item.first} minus {item.second}",
             counted(item.difference.n, item.unit),
-            *difference_cells(item.difference, is_claim=recipe in shown_over_seeds),
+            *difference_cells(item.difference, is_claim=(item.first, item.second) in shown),
         )
-        for recipe, item in found
+        for item in compared
     )
-    images = {run.row.test_images for own in runs.values() for run in own}
+    images = {run.row.test_images for own in found.runs.values() for run in own}
+    tuned = f" ({TUNED}: what the search of the plain study found)" if len(found.pairs) > 1 else ""
     return [
         Table(
             RETRAINING,
             "Retrained on all training images, on the test split",
             ("recipe", "epochs", "n", "training", "test, mean", "sd (points)", "95 % interval"),
             rows,
-            f"The guide's configuration, {' and '.join(map(str, sorted(images)))} test images, which decided nothing.",
+            f"The guide's configuration{tuned}, {' and '.join(map(str, sorted(images)))} test images, which decided "
+            "nothing.",
         ),
         Table(
             DIFFERENCES,
@@ -303,10 +347,8 @@ def print_table(console: Console, table: Table) -> None:
     console.print(table.note, highlight=False, markup=False)
 
 
-def as_json(recipes: Recipes, runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+def as_json(recipes: Recipes, found: Retrained) -> dict[str, Any]:
     """What recipes.json holds: accuracies are fractions."""
-    from catdog_ray import retrained
-
     return {
         "schema_version": 1,
         "selection": [
@@ -320,16 +362,16 @@ def as_json(recipes: Recipes, runs: Mapping[str, Sequence[Run]]) -> dict[str, An
         ],
         "test": [
             {
-                "recipe": REFERENCE if recipe == retrained.BASELINE else recipe,
+                "recipe": name,
                 "study": own[0].study.name,
                 "epochs": own[0].row.milestone,
                 "accuracies": {run.row.seed: run.row.test_accuracy for run in own},
             }
-            for recipe, own in runs.items()
+            for name, own in found.runs.items()
         ],
         "test_differences": [
-            {"recipe": recipe, "unit": item.unit, **asdict(item.difference)}
-            for recipe, item in retrained_differences(runs)
+            {"recipe": item.first, "against": item.second, "unit": item.unit, **asdict(item.difference)}
+            for item in found.differences()
         ],
     }
 

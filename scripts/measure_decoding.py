@@ -62,9 +62,9 @@ def main(arguments: Sequence[str]) -> None:
     for name, least in (("images", 40), ("size", 8)):
         at_least(f"--{name}", getattr(flags, name), least)
 
-    from catdog_ray import inspection, ledger, provenance
+    from catdog_ray import files, inspection, provenance
 
-    ledger.require_writable(flags.output)
+    files.require_writable(flags.output)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_photographs(root / "photographs", flags.images)
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
         "photographs": "generated JPEGs of 500 x 375 pixels, quality 85",
         "runs": runs,
     }
-    ledger.replace_file(flags.output, ledger.to_json(facts, indent=2) + "\n")
+    files.replace_file(flags.output, files.to_json(facts, indent=2) + "\n")
 
 
 def write_photographs(root: Path, count: int) -> None:

@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> None:
     for name, least in (("size", 8), ("train", 20), ("test", 10), ("epochs", 3), ("seeds", 1), ("threads", 1)):
         at_least(f"--{name}", getattr(flags, name), least)
 
-    from catdog_ray import inspection, ledger, provenance
+    from catdog_ray import files, inspection, provenance
 
-    ledger.require_writable(flags.output)
+    files.require_writable(flags.output)
     per_seed = [measure(seed, flags) for seed in range(flags.seeds)]
     rows = [summary(*row, per_seed) for row in REQUIREMENTS]
     print_table(rows)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         "per_seed": per_seed,
         "figures": rows,
     }
-    ledger.replace_file(flags.output, ledger.to_json(facts, indent=2) + "\n")
+    files.replace_file(flags.output, files.to_json(facts, indent=2) + "\n")
     if not all(row["holds"] for row in rows):
         raise RunFailed("a figure is not what it must be")
 

@@ -3,8 +3,8 @@
 Runs what results/README.md lists, one command after the other, each of which can also be typed by hand. What is
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
-`--at-once` shares the cores out among several. `--pixels 150` is the brief's own scale, for a machine or a cluster with
-a GPU.
+`--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
+`--pixels 150` is the brief's own scale, for a machine or a cluster with a GPU.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """One change of the training each, the last three together in `all`."""
+TUNED, BEST_RECIPE = "configs/study-cpu-tuned.yaml", "average"
+"""The configuration that the search found, and the recipe that the selection split chose."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,7 @@ def runs(scale: Scale = ON_CPU) -> list[Run]:
         for module, method in METHODS:
             found.append(search(scale, module, method, seed))
             if found[-1].name == scale.retrained:
-                milestones = tuple(str(epoch) for epoch in MILESTONES)
-                flags = ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS))
-                found.append(Run(scale.retrained, "retrain", flags, is_search=False))
+                found.append(retraining(scale.retrained))
     return found
 
 
@@ -102,13 +102,30 @@ def recipes(scale: Scale = ON_CPU, *, cores: int | None = None) -> list[Run]:
     found = []
     place = () if cores is None else ("--set", f"cluster.cpus_per_trial={cores}")
     for seed in scale.seeds:
-        for name, changes in RECIPES.items():
-            length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
-            settings = {"search.num_samples": "1", **length, **changes}
-            sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-            flags = ("--config", scale.config, "--seed", str(seed), "--no-retrain", *sets)
+        for name in RECIPES:
+            flags = recipe_flags(scale.config, name, seed)
             found.append(Run(f"recipe{scale.pixels}-{name}-seed{seed}", "tune", flags, place=place))
     return found
+
+
+def tuned() -> list[Run]:
+    """The tuned configuration by the best recipe: once on the selection split, then retrained."""
+    name = f"tuned{ON_CPU.pixels}-{BEST_RECIPE}-seed0"
+    return [Run(name, "tune", recipe_flags(TUNED, BEST_RECIPE, 0)), retraining(name)]
+
+
+def recipe_flags(config: str, recipe: str, seed: int) -> tuple[str, ...]:
+    """One run of a config's own configuration by a recipe."""
+    length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
+    settings = {"search.num_samples": "1", **length, **RECIPES[recipe]}
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return ("--config", config, "--seed", str(seed), "--no-retrain", *sets)
+
+
+def retraining(name: str) -> Run:
+    """Of the best configuration of a search, beside the one that it began with."""
+    milestones = tuple(str(epoch) for epoch in MILESTONES)
+    return Run(name, "retrain", ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS)), is_search=False)
 
 
 def search(scale: Scale, module: str, method: str, seed: int) -> Run:
@@ -124,7 +141,12 @@ def main(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help="the archive of photographs")
     add("--output", type=Path, metavar="DIR", help="where studies are written (default: by part and size, in results)")
-    add("--part", choices=("study", "recipes"), default="study", help="the study (default), or recipes of training")
+    add(
+        "--part",
+        choices=("study", "recipes", "tuned"),
+        default="study",
+        help="study (default), recipes of training, or the best recipe with the tuned configuration",
+    )
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
@@ -134,12 +156,16 @@ def main(arguments: Sequence[str]) -> None:
     scale, available = SCALES[flags.pixels], len(os.sched_getaffinity(0))
     if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
         parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
+    if flags.part == "tuned" and scale is not ON_CPU:
+        parser.error(f"--part tuned: only at {ON_CPU.pixels} pixels; elsewhere no recipe was chosen yet")
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
-    output = flags.output or Path("results/recipes" if flags.part == "recipes" else scale.folder)
+    output = flags.output or Path(scale.folder if flags.part == "study" else "results/recipes")
     cores = available // flags.at_once if flags.at_once > 1 else None
-    chosen = recipes(scale, cores=cores) if flags.part == "recipes" else runs(scale)
+    chosen = {"study": lambda: runs(scale), "recipes": lambda: recipes(scale, cores=cores), "tuned": tuned}[
+        flags.part
+    ]()
     carry_out(_begun(chosen, data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import config as configuration
-from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory, portable
+from catdog_ray.ledger import StudyDirectory, portable
 from catdog_ray.records import (
     PredictionRow,
     Progress,
@@ -17,6 +17,7 @@ from catdog_ray.records import (
     TrialEpochRow,
     TrialRow,
 )
+from catdog_ray.schema import SCHEMA_VERSION
 from catdog_ray.settings import Config, Value
 
 BASELINE: dict[str, Value] = {

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from make_rows import quickstart
 
-from catdog_ray.ledger import SCHEMA_VERSION, portable
+from catdog_ray.ledger import portable
 from catdog_ray.records import OBJECTIVE, objective
+from catdog_ray.schema import SCHEMA_VERSION
 
 CLASSES = ["cats", "dogs"]
 

@@ -11,7 +11,9 @@ import pytest
 from make_studies import write_invented
 
 from catdog_ray import audit, comparison
-from catdog_ray.ledger import RecordError, StudyDirectory, to_json
+from catdog_ray.files import to_json
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import RecordError
 
 Row = dict[str, Any]
 

@@ -15,7 +15,7 @@ from benchmarks import answer, control, turnaround
 from benchmarks.measure import Measurement, Row, in_turn, report
 from benchmarks.turnaround import Event
 
-from catdog_ray import command, config, ledger, provenance
+from catdog_ray import command, config, files, provenance
 from catdog_ray.ledger import RowFile
 from catdog_ray.settings import RunFailed, UserError
 
@@ -285,7 +285,7 @@ def test_what_was_measured_is_not_lost_to_a_failure_or_a_quick_look(tmp_path: Pa
 def test_a_target_never_reached_is_null_in_the_file_and_holds_nothing(tmp_path: Path):
     found = report(row(0.5, at_least=False), Measurement([float("inf")], [3.0]))
     assert found["holds"] is False
-    benchmark.print_table([json.loads(ledger.to_json(found))])
+    benchmark.print_table([json.loads(files.to_json(found))])
 
 
 @pytest.mark.parametrize(

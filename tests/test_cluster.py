@@ -17,8 +17,9 @@ from conftest import LOCAL
 from small import quick_config
 
 from catdog_ray import capacity, cluster
-from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.past import asha_scheduler
+from catdog_ray.schema import SCHEMA_VERSION
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.space import HyperParameters
 

@@ -18,7 +18,8 @@ from make_rows import quickstart, write_study
 
 from catdog_ray import command, retrain, tune
 from catdog_ray import config as configuration
-from catdog_ray.ledger import MACHINE_SETTINGS, RecordError, StudyDirectory
+from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
+from catdog_ray.records import RecordError
 from catdog_ray.settings import STOCK, ConfigError, RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from make_rows import BASELINE, TUNED, quickstart, retrain_row, trial_row, write
 
 from catdog_ray import compare
 from catdog_ray.compare import BRIEF, Estimate, estimate, milestones, search_line
-from catdog_ray.ledger import RecordError
+from catdog_ray.records import RecordError
 
 
 def study(tmp_path: Path, **parts: Any) -> compare.Study:

@@ -155,9 +155,84 @@ def test_the_retrained_recipe_against_the_plain_training(tmp_path: Path, capsys:
 
 def test_without_retraining_there_is_no_table_of_it(tmp_path: Path) -> None:
     folders = [write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)]
-    assert not any(table.rows for table in compare_recipes.retrained_tables({}))
+    assert not any(table.rows for table in compare_recipes.retrained_tables(compare_recipes.Retrained({}, [])))
     with pytest.raises(UserError, match=r"--plain: .* has not retrained the guide's configuration"):
         compare_recipes.retrained_runs(compare_recipes.read(folders), folders[0])
+
+
+def retrained_in(folder: Path, configuration: str) -> dict[int, float]:
+    """Test accuracy at the last milestone by seed."""
+    rows = map(json.loads, (folder / "retrain.jsonl").read_text().splitlines())
+    return {r["seed"]: r["test_accuracy"] for r in rows if (r["configuration"], r["milestone"]) == (configuration, 6)}
+
+
+def best_of(folder: Path) -> tuple[str, dict[str, object]]:
+    """What its search found: its name in retraining, and overrides by which another study begins with it."""
+    rows = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    best = max((row for row in rows if row["status"] != "failed"), key=lambda row: (row["objective"], -row["trial"]))
+    return f"trial-{best['trial']:04d}", {f"baseline__{key}": value for key, value in best["hyperparameters"].items()}
+
+
+def test_the_tuned_configuration_by_a_recipe(tmp_path: Path) -> None:
+    study = write_invented(tmp_path / "cpu48-tpe-seed0", trials=12, retrain_seeds=3)
+    name, best = best_of(study)
+    assert name != "trial-0000"
+    folders = [
+        write(tmp_path, "plain", 0),
+        write(tmp_path, "cosine", 0, skill=0.1, retrained=True, overrides=COSINE),
+        write(tmp_path, "flip", 0, overrides={"train__test_time_flip": True}),
+    ]
+    tuned = write(tmp_path / "tuned", "cosine", 0, skill=0.2, retrained=True, overrides={**COSINE, **best})
+    output = tmp_path / "out"
+    common = [*map(str, folders), "--plain", str(study), "--output", str(output)]
+    compare_recipes.main([*common, "--tuned", str(tuned)])
+    found = json.loads((output / "recipes.json").read_text())
+    sides = {
+        "cosine": retrained_in(folders[1], "baseline"),
+        "plain": retrained_in(study, "baseline"),
+        "tuned, cosine": retrained_in(tuned, "baseline"),
+        "tuned, plain": retrained_in(study, name),
+    }
+    assert {row["recipe"]: row["accuracies"] for row in found["test"]} == {
+        side: {str(seed): value for seed, value in values.items()} for side, values in sides.items()
+    }
+    expected = {
+        (first, second): statistics.paired_difference(*([sides[side][s] for s in range(3)] for side in (first, second)))
+        for first, second in (("cosine", "plain"), ("tuned, cosine", "tuned, plain"), ("tuned, cosine", "cosine"))
+    }
+    by_seed = [row for row in found["test_differences"] if row["unit"] == "retraining seeds"]
+    assert {(row["recipe"], row["against"]): row["mean"] for row in by_seed} == {
+        pair: pytest.approx(difference.mean) for pair, difference in expected.items()
+    }
+    assert "| tuned, cosine minus tuned, plain | 3 retraining seeds |" in (output / "recipes.md").read_text()
+    with pytest.raises(UserError, match="--tuned: needs --plain, the study whose configuration it is"):
+        compare_recipes.main([str(folders[0]), "--tuned", str(tuned)])
+
+
+def test_what_is_not_tuned_by_a_recipe_is_refused(tmp_path: Path) -> None:
+    study = write_invented(tmp_path / "cpu48-tpe-seed0", trials=12, retrain_seeds=3)
+    _, best = best_of(study)
+    recipes = compare_recipes.read([write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)])
+
+    def refused(**overrides: object) -> str:
+        folder = write(tmp_path / str(len(list(tmp_path.iterdir()))), "x", 0, retrained=True, overrides=overrides)
+        with pytest.raises(UserError) as caught:
+            compare_recipes.retrained_runs(recipes, study, folder)
+        return str(caught.value)
+
+    assert "did not train what" in refused(**COSINE)
+    assert "was trained by none of the recipes: {'train.batch_size': '64'}" in refused(**best, train__batch_size=64)
+    assert "data.split_seed is 0 and 5" in refused(**best, **COSINE, data__split_seed=5)
+
+
+def test_the_tuned_configuration_is_the_one_that_was_found() -> None:
+    _, best = best_of(ROOT / "results" / "cpu48-tpe-seed0")
+    found = config.load(ROOT / published.TUNED)
+    assert {f"baseline__{key}": value for key, value in found.baseline.items()} == best
+    (search, retraining) = published.tuned()
+    assert search.name == retraining.name == "tuned48-average-seed0"
+    recipe = {run.name: run for run in published.recipes()}["recipe48-average-seed0"]
+    assert [flag for flag in search.flags if flag not in recipe.flags] == [published.TUNED]
 
 
 @pytest.mark.parametrize("pixels", published.SCALES)

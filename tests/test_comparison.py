@@ -14,9 +14,9 @@ from make_studies import write_invented
 from catdog_ray import audit, comparison, early_stopping, publish, tables
 from catdog_ray.audit import Evidence
 from catdog_ray.comparison import Comparison
+from catdog_ray.files import to_json
 from catdog_ray.groups import ComparisonError
-from catdog_ray.ledger import RecordError, to_json
-from catdog_ray.records import TrialRow
+from catdog_ray.records import RecordError, TrialRow
 from catdog_ray.settings import STOCK
 from catdog_ray.statistics import Difference, estimate, paired_difference
 

@@ -22,17 +22,10 @@ from make_rows import (
 )
 
 from catdog_ray import config as configuration
-from catdog_ray.ledger import (
-    MACHINE_SETTINGS,
-    SCHEMA_VERSION,
-    RecordError,
-    RowFile,
-    StudyDirectory,
-    portable,
-    replace_file,
-    to_json,
-)
-from catdog_ray.records import PredictionRow, TrialEpochRow, TrialRow
+from catdog_ray.files import replace_file, to_json
+from catdog_ray.ledger import MACHINE_SETTINGS, RowFile, StudyDirectory, portable
+from catdog_ray.records import PredictionRow, RecordError, TrialEpochRow, TrialRow
+from catdog_ray.schema import SCHEMA_VERSION
 from catdog_ray.settings import Archive, UserError
 
 FILES = {
@@ -250,7 +243,8 @@ def test_one_study_is_held_by_one_process(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from catdog_ray.ledger import RecordError, StudyDirectory\n"
+        "from catdog_ray.ledger import StudyDirectory\n"
+        "from catdog_ray.records import RecordError\n"
         "try:\n"
         "    with StudyDirectory(Path(sys.argv[1])):\n"
         "        print('held')\n"

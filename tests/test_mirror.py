@@ -13,7 +13,10 @@ import pytest
 from make_rows import trial_row
 
 from catdog_ray import mirror
-from catdog_ray.ledger import SCHEMA_VERSION, RecordError, StudyDirectory, replace_file, to_json
+from catdog_ray.files import replace_file, to_json
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import RecordError
+from catdog_ray.schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[1]
 

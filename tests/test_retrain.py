@@ -10,8 +10,9 @@ import pytest
 from small import quick_config
 
 from catdog_ray import data
-from catdog_ray.ledger import SCHEMA_VERSION, StudyDirectory, portable
+from catdog_ray.ledger import StudyDirectory, portable
 from catdog_ray.records import TrialRow
+from catdog_ray.schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,7 +11,8 @@ from make_rows import retrain_row, trial_epoch_row, trial_row
 from small import quick_config
 
 from catdog_ray import cluster, study
-from catdog_ray.ledger import RecordError, StudyDirectory
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import RecordError
 from catdog_ray.settings import Config, ConfigError, RunFailed
 
 

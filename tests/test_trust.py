@@ -17,7 +17,7 @@ import pytest
 
 from catdog_ray import audit, retrained
 from catdog_ray.groups import group
-from catdog_ray.ledger import RecordError
+from catdog_ray.records import RecordError
 from catdog_ray.statistics import paired_bootstrap, paired_difference
 
 FROZEN = Path(__file__).parent / "frozen"

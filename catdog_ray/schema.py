@@ -1,0 +1,146 @@
+"""What a row and `study.json` may hold: all of it is checked when it is read, for anybody may have edited a file."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from catdog_ray.records import RecordError
+
+SCHEMA_VERSION = 1
+
+_SHARES = ("accuracy", "objective")
+"""Endings of the names of fractions."""
+
+_LARGEST_NUMBER = 1e100
+"""Squares of what is below are finite; losses are float32 and end at 3.4e38."""
+
+_LIMITS: Mapping[type, tuple[float, float]] = {
+    float: (-_LARGEST_NUMBER, _LARGEST_NUMBER),
+    # SQLite, NumPy and tables end at 64 bits.
+    int: (-(2**63) + 1, 2**63 - 1),
+}
+
+
+class RowSchema:
+    """Names, types and ranges of the values of one kind of row."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._hints = typing.get_type_hints(kind)
+        self._names = self._hints.keys()
+        self._containers = [name for name, hint in self._hints.items() if typing.get_origin(hint) in (dict, list)]
+        self._limits: dict[tuple[type, ...], list[tuple[str, float, float]]] = {}
+
+    def require(self, values: Any, where: str) -> None:
+        """RecordError for other names than the row's, a value of another type, or a number outside its range."""
+        if not isinstance(values, dict) or values.keys() != self._names:
+            odd = sorted(set(values) ^ self._names) if isinstance(values, dict) else [type(values).__name__]
+            raise RecordError(f"{where}: is no {self._kind.__name__}; differing: {', '.join(odd)}")
+        kinds = tuple(type(values[name]) for name in self._names)
+        limits = self._limits.get(kinds)
+        if limits is None or any(not low <= values[name] <= high for name, low, high in limits):
+            # Rows of one file come in few combinations of types: each is looked at once, its numbers row by row.
+            for name, value in values.items():
+                is_share = name.endswith(_SHARES) and value is not None
+                if not _has_type(value, self._hints[name]) or (is_share and not 0 <= value <= 1):
+                    raise RecordError(f"{where}: {name} cannot be {str(value)[:60]!r}")
+            self._limits[kinds] = [
+                (name, *((0, 1) if name.endswith(_SHARES) else _LIMITS[kind]))
+                for name, kind in zip(self._names, kinds, strict=True)
+                if kind in _LIMITS
+            ]
+        for name in self._containers:
+            if not _has_type(values[name], self._hints[name]):
+                raise RecordError(f"{where}: {name} cannot be {str(values[name])[:60]!r}")
+
+
+_STUDY: Mapping[str, Any] = {
+    "name": str,
+    "label": str,
+    "method": str,
+    "state": str,
+    "started_utc": str,
+    "wall_s": float,
+    "sessions": int,
+    "nodes": list,
+    "versions": dict,
+    "data": dict,
+    "config": dict,
+}
+_DATA: Mapping[str, Any] = {
+    "name": str,
+    "drawn": bool,
+    "fingerprint": str,
+    "class_names": list[str],
+    "skipped_files": list[str],
+}
+_TABLED: Mapping[str, type] = {
+    "name": str,
+    "label": str,
+    "method": str,
+    "data.name": str,
+    "data.drawn": bool,
+    "config.search.num_samples": int,
+    "config.search.startup_trials": int,
+}
+"""What tables cannot do without, by dotted name."""
+
+
+def require_study(path: Path, study: Any) -> None:
+    """RecordError where `study.json` is of another schema version, or a value of another kind than is written there."""
+    version = study.get("schema_version") if isinstance(study, dict) else None
+    if version != SCHEMA_VERSION:
+        raise RecordError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}")
+    data = study.get("data")
+    for prefix, values, kinds in (("", study, _STUDY), ("data.", data if isinstance(data, dict) else {}, _DATA)):
+        for name, kind in kinds.items():
+            if name in values and not _has_type(values[name], kind):
+                raise RecordError(f"{path}: {prefix}{name} cannot be {str(values[name])[:60]!r}")
+
+
+def require_facts(path: Path, study: Mapping[str, Any]) -> None:
+    """RecordError where study.json lacks what tables are made of."""
+    for dotted, kind in _TABLED.items():
+        found: Any = study
+        for part in dotted.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if not _has_type(found, kind):
+            raise RecordError(f"{path}: {dotted} is missing or cannot be {str(found)[:60]!r}")
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+    """Whether a JSON value fits an annotation of a row."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (types.UnionType, typing.Union):
+        return any(_has_type(value, argument) for argument in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(_is_null_or(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_null_or(item, arguments[1]) for item in value.values())
+    if kind is float:
+        return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
+    if kind is int:
+        return type(value) is int and _LIMITS[int][0] <= value <= _LIMITS[int][1]
+    return value is None if kind is type(None) else isinstance(value, kind)
+
+
+def _is_null_or(value: Any, kind: Any) -> bool:
+    """Numbers that were not finite are null in lists and mappings too."""
+    # Half a million rows are read: what is plainly right is not looked at twice.
+    limits = _LIMITS.get(type(value))
+    if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
+        return True
+    return value is None or _has_type(value, kind)
+
+
+@lru_cache
+def _admits(kind: Any, *, is_float: bool) -> bool:
+    """Whether an annotation admits floats (integers), within their limits."""
+    return _has_type(0.0 if is_float else 0, kind)
