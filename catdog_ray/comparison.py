@@ -10,15 +10,15 @@ from statistics import median
 
 import numpy as np
 
-from catdog_ray import audit, curves, early_stopping, groups, retrained
+from catdog_ray import audit, curves, early_stopping, groups, last_epochs, retrained
 from catdog_ray.audit import Evidence
 from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
 from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.groups import ComparisonError, Group
-from catdog_ray.importance import importance
+from catdog_ray.importance import importance, intervals
 from catdog_ray.records import STATUSES, RecordError, TrialRow, best_trial
 from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
-from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference
+from catdog_ray.statistics import ENOUGH_SEEDS, Estimate, estimate, paired_difference, unpaired_difference
 
 TRAINING_FACTOR = 3
 """Multiply-adds of training on an image over those of its forward pass: the backward pass counts as two."""
@@ -69,7 +69,8 @@ class Method:
 class Comparison:
     """All of it. `curves` holds one step curve per axis and search of each method, `bands` what they have in common.
 
-    `common_epochs` is how many epochs every search ran: the shortest one's.
+    `common_epochs` is how many epochs every search ran: the shortest one's. `last_epochs` are differences in test
+    accuracy by how many epochs it is averaged over, `jitter` is its standard deviation from epoch to epoch.
     """
 
     groups: tuple[Group, ...]
@@ -90,7 +91,10 @@ class Comparison:
     accuracies_compared: tuple[Compared, ...]
     milestones_compared: tuple[Compared, ...]
     images_compared: tuple[Compared, ...]
+    last_epochs: Mapping[int, tuple[Compared, ...]]
+    jitter: float | None
     importance: Mapping[str, Mapping[str, float] | None]
+    importance_intervals: Mapping[str, Mapping[str, tuple[float, float]] | None]
     early_stopping: tuple[EarlyStopping, ...]
     classified: tuple[Classified, ...]
     mistakes: tuple[Mistake, ...]
@@ -156,7 +160,10 @@ def compare(
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
         milestones_compared=tuple(retrained.compare_milestones(runs)),
         images_compared=tuple(retrained.compare_images(runs)),
+        last_epochs=last_epochs.differences(runs),
+        jitter=last_epochs.jitter(runs),
         importance={name: importance(rows, first.space) for name, rows in sampled.items()},
+        importance_intervals={name: intervals(rows, first.space) for name, rows in sampled.items()},
         early_stopping=tuple(early_stopping.replayed(found)),
         classified=tuple(retrained.classified(runs)),
         mistakes=tuple(retrained.mistakes(runs)),
@@ -216,8 +223,10 @@ def _sampled(found: Group) -> list[TrialRow]:
         row
         for study in found.studies
         for cut in [early_stopping.cut_by_time(study)]
+        for given in [study.facts["config"]["baseline"]]
         for row in study.trials
-        if row.suggestion_seconds is not None and row.trial not in cut and row.status != "failed"
+        # A trial that was begun again after a crash has no time of its suggestion either, but it was suggested.
+        if row.hyperparameters != given and row.trial not in cut and row.status != "failed"
     ]
 
 
@@ -283,7 +292,8 @@ def _compare_searches(
             seeds = [seed for seed in scores[first] if seed in scores[second]]
             if seeds:
                 a, b = ([scores[name][seed] for seed in seeds] for name in (first, second))
-                result.append(Compared("best objective", epochs, first, second, SEARCHES, paired_difference(a, b)))
+                differences = paired_difference(a, b), unpaired_difference(a, b)
+                result.append(Compared("best objective", epochs, first, second, SEARCHES, *differences))
     return result
 
 

@@ -100,7 +100,12 @@ def as_json(found: Comparison) -> dict[str, Any]:
                 *found.images_compared,
             )
         ],
+        "last_epochs": {
+            str(window): [dataclasses.asdict(item) for item in items] for window, items in found.last_epochs.items()
+        },
+        "jitter": found.jitter,
         "importance": found.importance,
+        "importance_intervals": found.importance_intervals,
         "early_stopping": [dataclasses.asdict(item) for item in found.early_stopping],
         "classified": [
             {
@@ -109,6 +114,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
                 "runs": item.runs,
                 "confusion": item.confusion.tolist(),
                 "calibration": dataclasses.asdict(item.calibration),
+                "accuracy_together": item.together,
+                "test_loss": item.loss and dataclasses.asdict(item.loss),
             }
             for item in found.classified
         ],

@@ -64,7 +64,10 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Compared:
-    """First minus second: at a milestone of retraining, of searches after so many epochs (None: at their ends)."""
+    """First minus second: at a milestone of retraining, of searches after so many epochs (None: at their ends).
+
+    `unpaired` is Welch's interval of the same values, where they are paired by a seed that they have in common only.
+    """
 
     quantity: str
     milestone: int | None
@@ -72,17 +75,23 @@ class Compared:
     second: str
     unit: str
     difference: Difference
+    unpaired: Difference | None = None
 
 
 @dataclass(frozen=True)
 class Classified:
-    """The models of one method at its last milestone, pooled: `runs` models on the same test images."""
+    """The models of one method at a milestone, pooled: `runs` models on the same test images.
+
+    `together` is the accuracy of the mean of their probabilities, `loss` the test loss over runs.
+    """
 
     name: str
     milestone: int
     runs: int
     confusion: np.ndarray
     calibration: Calibration
+    together: float | None
+    loss: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -137,10 +146,11 @@ def compare_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[
         if second == BASELINE and unit == SEARCHES and _share_runs(a):
             # Pairs with a run in common are not independent of each other.
             own = [_mean_accuracy(each) for each in _by_search(a).values()]
-            difference = unpaired_difference(own, [run.row.test_accuracy for run in b])
+            differences = [unpaired_difference(own, [run.row.test_accuracy for run in b])]
         else:
-            difference = paired_difference([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        found.append(Compared("test accuracy", milestone, first, second, unit, difference))
+            sides = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+            differences = [paired_difference(*sides), unpaired_difference(*sides)]
+        found.append(Compared("test accuracy", milestone, first, second, unit, *differences))
     return found
 
 
@@ -172,17 +182,24 @@ def compare_images(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Comp
 
 
 def classified(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Classified]:
-    """Confusion matrix and calibration of each method's models at its last milestone."""
+    """Confusion matrix and calibration of each method's models, at the last milestone that all have (or their own)."""
     found = []
+    common = set.intersection(*(set(milestones) for milestones in runs.values())) if runs else set()
     for name, milestones in runs.items():
-        last = max(milestones)
+        last = max(common or milestones)
         kept = [run.predictions for run in milestones[last] if run.predictions is not None]
         if not kept:
             continue
         true = np.concatenate([item.true for item in kept])
         probabilities = np.concatenate([item.probabilities for item in kept])
         matrix = confusion_matrix(true, probabilities.argmax(axis=1), classes=probabilities.shape[1])
-        found.append(Classified(name, last, len(kept), matrix, calibration(probabilities, true)))
+        together = None
+        if all(item.files == kept[0].files for item in kept):
+            mean = np.mean([item.probabilities for item in kept], axis=0)
+            together = float(np.mean(mean.argmax(axis=1) == kept[0].true))
+        losses = [run.row.test_loss for run in milestones[last] if run.row.test_loss is not None]
+        loss = estimate(losses, cut=False) if losses else None
+        found.append(Classified(name, last, len(kept), matrix, calibration(probabilities, true), together, loss))
     return found
 
 
@@ -220,6 +237,14 @@ def _baseline(study: Evidence) -> dict[str, object]:
     return {name: values.get(name) for name in study.space}
 
 
+def _baseline_objective(study: Evidence) -> float | None:
+    """Of the brief's configuration in a search, where it ran to full length: chosen by nobody, so without a bias."""
+    full = study.facts["config"]["search"]["max_epochs"]
+    own = _baseline(study)
+    found = [row.objective for row in study.trials if row.hyperparameters == own and row.epochs == full]
+    return found[0] if found else None
+
+
 def _accuracy(name: str, milestone: int, chosen: Sequence[Run]) -> Accuracy:
     by_search = _by_search(chosen)
     unit = SEARCHES if len(by_search) > 1 and name != BASELINE else SEEDS
@@ -229,10 +254,10 @@ def _accuracy(name: str, milestone: int, chosen: Sequence[Run]) -> Accuracy:
         return estimate([_mean([getattr(run.row, field) for run in runs]) for runs in units])
 
     gaps = [
-        run.row.selection_objective - _mean([run.row.test_accuracy for run in runs])
+        objective - _mean([run.row.test_accuracy for run in runs])
         for runs in by_search.values()
-        for run in runs[:1]
-        if run.row.selection_objective is not None
+        for objective in [_baseline_objective(runs[0].study) if name == BASELINE else runs[0].row.selection_objective]
+        if objective is not None
     ]
     return Accuracy(
         name,
@@ -242,7 +267,7 @@ def _accuracy(name: str, milestone: int, chosen: Sequence[Run]) -> Accuracy:
         over_units("train_accuracy"),
         over_units("clean_train_accuracy"),
         over_units("test_accuracy"),
-        estimate(gaps, cut=False) if gaps and name != BASELINE else None,
+        estimate(gaps, cut=False) if gaps else None,
         chosen[0].row.test_images,
     )
 

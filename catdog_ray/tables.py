@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from catdog_ray.compare import BRIEF
-from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, best_objective, is_impression, is_shown
+from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, is_impression, is_shown
+from catdog_ray.records import best_trial
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
 from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
@@ -38,6 +40,7 @@ def tables(found: Comparison) -> list[Table]:
         _times(found),
         _retrained(found),
         _differences(found),
+        _last_epochs(found),
         _early_stopping(found),
         _importance(found),
         _classified(found),
@@ -73,8 +76,9 @@ def verdict(found: Comparison, item: Compared) -> str:
     if not is_shown(found, item):
         return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
+    alone = ", by pairs alone" if item.unpaired is not None and not item.unpaired.is_shown else ""
     few = f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if is_impression(item) else ""
-    return f"{better} above {worse}{few}"
+    return f"{better} above {worse}{alone}{few}"
 
 
 def _searches(found: Comparison) -> Table:
@@ -118,9 +122,9 @@ def _spending(found: Comparison) -> Table:
     rows = tuple(
         (
             item.name,
-            count(item.epochs.mean),
-            count(item.multiply_adds.mean),
-            duration(item.seconds.mean),
+            _with_sd(item.epochs, count),
+            _with_sd(item.multiply_adds, count),
+            _with_sd(item.seconds, duration),
             NOT_KNOWN if item.cpu_hours is None else f"{item.cpu_hours.mean:.2f}",
             NOT_KNOWN if item.gpu_hours is None else f"{item.gpu_hours.mean:.2f}",
         )
@@ -128,7 +132,7 @@ def _spending(found: Comparison) -> Table:
     )
     return Table(
         SEARCHES,
-        "What a search spent, mean over searches",
+        "What a search spent, mean (sd) over searches",
         ("method", "epochs", "multiply-adds", "wall-clock", "CPU hours", "GPU hours"),
         rows,
         f"Multiply-adds: {TRAINING_FACTOR} times the forward pass for every training image and epoch (backward "
@@ -141,7 +145,9 @@ def _times(found: Comparison) -> Table:
     rows = []
     for name, by_axis in found.times.items():
         any_axis = by_axis["epochs"]
-        cells = [name, f"{any_axis.reached} of {any_axis.n}"]
+        within = [each["epochs"].reaches(found.target or 0.0) for each in found.curves[name]]
+        soon = sum(epochs is not None and epochs <= found.common_epochs for epochs in within)
+        cells = [name, f"{soon} of {any_axis.n}", f"{any_axis.reached} of {any_axis.n}"]
         for axis, words in (("trials", count), ("epochs", count), ("multiply_adds", count), ("seconds", duration)):
             middle = by_axis[axis].median
             cells.append("not reached by half" if middle is None else words(middle))
@@ -149,9 +155,18 @@ def _times(found: Comparison) -> Table:
     return Table(
         SEARCHES,
         f"Spending until the objective reached {100 * (found.target or 0):.2f} %, median",
-        ("method", "reached by", "trials", "epochs", "multiply-adds", "wall-clock"),
+        (
+            "method",
+            f"reached within {count(found.common_epochs)} epochs",
+            "reached by the end",
+            "trials",
+            "epochs",
+            "multiply-adds",
+            "wall-clock",
+        ),
         tuple(rows),
-        f"The target is {found.target_words}. Kaplan-Meier medians: a search that ended without reaching it counts as "
+        f"The target is {found.target_words}. Searches that go on for longer have more chances to reach it. "
+        "Kaplan-Meier medians: a search that ended without reaching it counts as "
         "censored at its end, not as reached and not as missing.",
     )
 
@@ -181,8 +196,9 @@ def _retrained(found: Comparison) -> Table:
         tuple(rows),
         "Test images decide nothing. Over several searches, n counts searches (each the mean of its retraining seeds); "
         "over one, retraining seeds. Optimism: selection objective minus test accuracy; the first after the search's "
-        "budget on part of the images, the second after retraining on all. The brief's figures are one run each, on "
-        "its own data.",
+        "budget on part of the images, the second after retraining on all. That of the brief's configuration, where "
+        "its trial ran to full length, is of one that nobody chose: what the choice itself adds is the difference to "
+        "it. The brief's figures are one run each, on its own data.",
     )
 
 
@@ -194,6 +210,7 @@ def _differences(found: Comparison) -> Table:
             counted(item.difference.n, item.unit),
             points(item.difference.mean, signed=True),
             interval(item.difference.low, item.difference.high, signed=True),
+            "" if item.unpaired is None else interval(item.unpaired.low, item.unpaired.high, signed=True),
             verdict(found, item),
         )
         for item in (
@@ -206,12 +223,46 @@ def _differences(found: Comparison) -> Table:
     return Table(
         DIFFERENCES,
         "Differences, paired",
-        ("quantity", "difference", "pairs", "mean", "95 % interval", "verdict"),
+        ("quantity", "difference", "pairs", "mean", "95 % interval", "unpaired", "verdict"),
         rows,
-        "Searches are paired by seed (Student's t). Several searches that share runs of the brief's configuration are "
+        "Searches and retraining runs are paired by seed (Student's t). Beside it stands the interval without pairs "
+        "(Welch), for a seed means the same images in the same order, but not the same weights; what is shown by pairs "
+        "alone is marked so. Several searches that share runs of the brief's configuration are "
         "not paired with it (Welch's interval, of both spreads). Paired by test image (percentile bootstrap), the "
         "interval is about these trained models on images like these and knows nothing of other seeds. Each interval "
         f"stands alone: of {len(rows)}, about {0.05 * len(rows):.1f} would leave out zero by chance.",
+    )
+
+
+def _last_epochs(found: Comparison) -> Table:
+    """What is left of a difference when it does not hang on one epoch."""
+    windows = tuple(found.last_epochs)
+    by_key = [
+        {(item.first, item.second, item.milestone): item for item in found.last_epochs[window]} for window in windows
+    ]
+    rows = tuple(
+        (
+            f"{first} minus {second}",
+            NOT_KNOWN if epoch is None else str(epoch),
+            counted(item.difference.n, item.unit),
+            *(_difference(each.get((first, second, epoch))) for each in by_key),
+        )
+        for (first, second, epoch), item in (by_key[0].items() if by_key else ())
+    )
+    jitter = "" if found.jitter is None else f" (by an sd of {points(found.jitter)} over the last {max(windows)})"
+    return Table(
+        DIFFERENCES,
+        "Differences in test accuracy, averaged over more epochs",
+        (
+            "difference",
+            "at epoch",
+            "pairs",
+            *("that epoch alone" if window == 1 else f"mean of the last {window}" for window in windows),
+        ),
+        rows,
+        f"The accuracy of a run jumps from epoch to epoch{jitter}, so that a difference at one epoch is partly chance. "
+        "Paired as above, with 95 % intervals. Where a retraining was cut short, the last epoch that all runs reached "
+        "is here too.",
     )
 
 
@@ -251,20 +302,25 @@ def _importance(found: Comparison) -> Table:
         (
             item.name,
             f"{item.sampled:,}",
-            *(NOT_KNOWN if shares is None else percent(shares[key]) for key in names),
+            *(
+                NOT_KNOWN if shares is None else percent(shares[key]) + (f" ({_span(spans[key])})" if spans else "")
+                for key in names
+            ),
         )
         for item in found.methods
-        for shares in [found.importance[item.name]]
+        for shares, spans in [(found.importance[item.name], found.importance_intervals[item.name])]
     )
+    fewest = min((item.sampled for item in found.methods if found.importance[item.name]), default=0)
     return Table(
         SPACE,
         "Importance of the hyperparameters",
         ("method", "trials", *names),
         rows,
-        "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest; of 24 trials that "
-        "is what two or three happen to have in common. Trials stopped early count with their objective at that time; "
-        "starting points, which no method chose, and trials that the time budget cut do not count. A hyphen: too few "
-        "trials.",
+        "PED-ANOVA (Optuna): the share of what separates the best tenth of the trials from the rest; of "
+        f"{fewest} trials that is what {max(1, round(fewest / 10))} happen to have in common. In brackets 95 % of the "
+        "shares when the trials are drawn again: where these overlap, the order is not shown. Trials stopped early "
+        "count with their objective at that time; starting points, which no method chose, and trials that the time "
+        "budget cut do not count. A hyphen: too few trials.",
     )
 
 
@@ -280,16 +336,27 @@ def _classified(found: Comparison) -> Table:
                 for k in range(len(classes))
             ),
             points(item.calibration.error),
+            NOT_KNOWN if item.loss is None else f"{item.loss.mean:.3f}" + _loss_span(item.loss),
+            percent(item.together),
         )
         for item in found.classified
     )
     return Table(
         MODELS,
         "Classes and calibration",
-        ("models", "epochs", "runs", *(f"right among {name}" for name in classes), "calibration error"),
+        (
+            "models",
+            "epochs",
+            "runs",
+            *(f"right among {name}" for name in classes),
+            "calibration error",
+            "test loss",
+            "all together",
+        ),
         rows,
-        "Test images, all models of a method pooled. Expected calibration error: the mean gap between confidence and "
-        "accuracy in ten equal bins of confidence.",
+        "Test images, all models of a method pooled, at the last milestone that all methods have. Expected calibration "
+        "error: the mean gap between confidence and accuracy in ten equal bins of confidence. Test loss: crossentropy, "
+        "mean over runs with Student's t interval. All together: accuracy of the mean of their probabilities.",
     )
 
 
@@ -313,14 +380,22 @@ def _studies(found: Comparison) -> Table:
             item.name,
             str(study.seed),
             study.name,
-            percent(score),
+            percent(None if best is None else best.objective),
+            NOT_KNOWN if best is None else f"{best.trial + 1} of {len(study.trials)}",
             str(study.facts.get("commit") or NOT_KNOWN)[:12],
         )
         for item in found.groups
         for study in item.studies
-        for score in [best_objective(study)]
+        for best in [best_trial(study.trials)]
     )
-    return Table(STUDIES, "Studies compared", ("method", "seed", "study", "best objective", "commit"), rows, "")
+    columns = ("method", "seed", "study", "best objective", "best trial", "commit")
+    return Table(
+        STUDIES,
+        "Studies compared",
+        columns,
+        rows,
+        "Trials are counted in the order of their suggestion, the starting point first.",
+    )
 
 
 def _left_out(found: Comparison) -> Table:
@@ -340,6 +415,25 @@ def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
         return NOT_KNOWN, NOT_KNOWN, "none"
     sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
     return percent(item.mean), sd, interval(item.low, item.high)
+
+
+def _with_sd(item: Estimate, words: Callable[[float], str]) -> str:
+    return words(item.mean) + ("" if item.sd is None else f" ({words(item.sd)})")
+
+
+def _difference(item: Compared | None) -> str:
+    if item is None:
+        return NOT_KNOWN
+    span = interval(item.difference.low, item.difference.high, signed=True)
+    return f"{points(item.difference.mean, signed=True)} ({span})"
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return f"{100 * ends[0]:.0f} to {100 * ends[1]:.0f}"
+
+
+def _loss_span(item: Estimate) -> str:
+    return "" if item.low is None or item.high is None else f" ({item.low:.3f} to {item.high:.3f})"
 
 
 def _signed(item: Estimate | None) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 REFERENCE, TUNED = "plain", "tuned"
 LAST_EPOCHS = 3
+STEADY_EPOCHS = 10
+"""Of a retraining, over which test accuracies are averaged beside the last one."""
 SMOOTHED_EPOCHS = 20
 """Of the lines of the figure: single epochs jump by points."""
 
@@ -164,16 +166,21 @@ class Retrained:
     runs: Mapping[str, Sequence[Run]]
     pairs: Sequence[tuple[str, str]]
 
-    def differences(self) -> list[Compared]:
-        """First minus second of every pair: over retraining seeds, and over test images."""
-        from catdog_ray import retrained
+    def differences(self) -> list[tuple[Compared, Difference | None]]:
+        """First minus second of every pair: over retraining seeds, and over test images.
 
-        found: list[Compared] = []
+        Behind that over seeds the same of accuracies averaged over the last epochs.
+        """
+        from catdog_ray import last_epochs, retrained
+
+        found: list[tuple[Compared, Difference | None]] = []
         for names in self.pairs:
             # Each is at its own last milestone, however long that is.
             sides = {name: {0: self.runs[name]} for name in names}
-            found += retrained.compare_accuracies(sides)
-            found += retrained.compare_images(sides)
+            longer = {name: {0: last_epochs.at_milestones(self.runs[name], STEADY_EPOCHS)} for name in names}
+            averaged = {item.unit: item.difference for item in retrained.compare_accuracies(longer)}
+            found += [(item, averaged.get(item.unit)) for item in retrained.compare_accuracies(sides)]
+            found += [(item, None) for item in retrained.compare_images(sides)]
         return found
 
 
@@ -296,15 +303,23 @@ def retrained_tables(found: Retrained) -> list[Table]:
         for name, own in found.runs.items()
     )
     compared = found.differences()
-    shown = {(item.first, item.second) for item in compared if item.unit != IMAGES and item.difference.is_shown}
-    differences = tuple(
-        (
-            f"{item.first} minus {item.second}",
-            counted(item.difference.n, item.unit),
-            *difference_cells(item.difference, is_claim=(item.first, item.second) in shown),
+    shown = {(item.first, item.second) for item, _ in compared if item.unit != IMAGES and item.difference.is_shown}
+    differences = []
+    for item, averaged in compared:
+        mean, ends, verdict = difference_cells(item.difference, is_claim=(item.first, item.second) in shown)
+        unpaired = "" if item.unpaired is None else interval(item.unpaired.low, item.unpaired.high, signed=True)
+        steady = "" if averaged is None else "{} ({})".format(*difference_cells(averaged)[:2])
+        differences.append(
+            (
+                f"{item.first} minus {item.second}",
+                counted(item.difference.n, item.unit),
+                mean,
+                ends,
+                unpaired,
+                steady,
+                verdict,
+            )
         )
-        for item in compared
-    )
     images = {run.row.test_images for own in found.runs.values() for run in own}
     tuned = f" ({TUNED}: what the search of the plain study found)" if len(found.pairs) > 1 else ""
     return [
@@ -319,9 +334,18 @@ def retrained_tables(found: Retrained) -> list[Table]:
         Table(
             DIFFERENCES,
             "Test accuracy, paired",
-            ("difference", "pairs", "mean", "95 % interval", "verdict"),
-            differences,
-            "By retraining seed: Student's t. By test image (percentile bootstrap), the interval is about these "
+            (
+                "difference",
+                "pairs",
+                "mean",
+                "95 % interval",
+                "unpaired",
+                f"mean of the last {STEADY_EPOCHS} epochs",
+                "verdict",
+            ),
+            tuple(differences),
+            "By retraining seed: Student's t; beside it without pairs (Welch), and of accuracies averaged over the "
+            "last epochs, because one epoch's jumps. By test image (percentile bootstrap), the interval is about these "
             "trained models and knows nothing of other seeds.",
         ),
     ]
@@ -370,8 +394,15 @@ def as_json(recipes: Recipes, found: Retrained) -> dict[str, Any]:
             for name, own in found.runs.items()
         ],
         "test_differences": [
-            {"recipe": item.first, "against": item.second, "unit": item.unit, **asdict(item.difference)}
-            for item in found.differences()
+            {
+                "recipe": item.first,
+                "against": item.second,
+                "unit": item.unit,
+                **asdict(item.difference),
+                "unpaired": item.unpaired and asdict(item.unpaired),
+                f"last_{STEADY_EPOCHS}_epochs": averaged and asdict(averaged),
+            }
+            for item, averaged in found.differences()
         ],
     }
 

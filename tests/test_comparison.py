@@ -173,6 +173,20 @@ def test_what_the_time_budget_cut_was_not_stopped_early_and_tells_nothing_of_the
     assert table.rows[0][2].endswith("; 1 cut by the time budget)")
 
 
+def test_a_trial_begun_again_counts_as_chosen_and_the_starting_point_never_does(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "again", trials=14, milestones=(), stopping=False)
+    before = comparison.compare([audit.read(folder)]).methods[0]
+    assert (before.sampled, before.suggestions) == (13, 13)
+    for name in ("trials.jsonl", "epochs.jsonl"):
+        rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        # The time of its suggestion was lost with the driver; the first has one, as if it had been asked for.
+        known = {0: 0.004, 3: None}
+        rows = [row | {"suggestion_seconds": known.get(row["trial"], row["suggestion_seconds"])} for row in rows]
+        (folder / name).write_text("".join(to_json(row) + "\n" for row in rows))
+    after = comparison.compare([audit.read(folder)]).methods[0]
+    assert (after.sampled, after.suggestions) == (13, 13)
+
+
 def test_one_search_has_no_target_but_one_that_is_asked(tmp_path: Path) -> None:
     one = [audit.read(write_invented(tmp_path / "one"))]
     assert comparison.compare(one).times == {}

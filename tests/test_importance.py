@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import optuna
 import pytest
 from make_rows import quickstart, trial_row
 
-from catdog_ray.importance import importance
+from catdog_ray.importance import RESAMPLED_TRIALS, importance, intervals
 from catdog_ray.records import TrialRow
 
 SPACE = quickstart().space
@@ -68,3 +69,39 @@ def test_failed_trials_do_not_count() -> None:
 @pytest.mark.parametrize("given", [rows(9), rows(50, objective=0.5), rows(50, objective=None, status="failed"), []])
 def test_nothing_is_said_of_too_few_or_equal_trials(given: list[TrialRow]) -> None:
     assert importance(given, SPACE) is None
+
+
+def test_intervals_hold_the_share_and_are_narrow_where_one_thing_decides() -> None:
+    shares, found = importance(rows(200), SPACE), intervals(rows(200), SPACE)
+    assert shares is not None
+    assert found is not None
+    assert list(found) == list(SPACE)
+    low, high = found["learning_rate"]
+    assert 0.7 < low <= shares["learning_rate"] <= high <= 1
+    assert all(0 <= low <= high < 0.3 for name, (low, high) in found.items() if name != "learning_rate")
+    assert intervals(rows(200), SPACE) == found
+
+
+def scored(objectives: list[float]) -> list[TrialRow]:
+    """Random points with these objectives, which hang on nothing."""
+    return [
+        dataclasses.replace(row, objective=value) for row, value in zip(rows(len(objectives)), objectives, strict=True)
+    ]
+
+
+def test_of_few_trials_nothing_is_certain() -> None:
+    """Of twelve the tenth that is good is one trial."""
+    found = intervals(scored(np.random.default_rng(1).random(12).tolist()), SPACE)
+    assert found is not None
+    assert max(high - low for low, high in found.values()) > 0.5
+
+
+def test_there_are_no_intervals_where_they_would_take_too_long() -> None:
+    assert intervals(rows(9), SPACE) is None
+    assert intervals(rows(RESAMPLED_TRIALS // 39), SPACE) is None
+
+
+def test_a_best_tenth_that_scores_as_all_others_says_nothing() -> None:
+    """Optuna calls everything equally important then."""
+    assert importance(scored([0.6, *[0.5] * 39]), SPACE) is None
+    assert importance(scored([0.4, *[0.5] * 39]), SPACE) is not None

@@ -59,6 +59,44 @@ def test_the_same_baseline_run_in_two_searches_is_one_run(tmp_path: Path) -> Non
     assert (item.unit, item.test.n, item.optimism) == (SEEDS, 6, None)
 
 
+def test_the_briefs_optimism_is_that_of_a_trial_that_nobody_chose(tmp_path: Path) -> None:
+    """Where it ran to full length: here in every search, whose first trial it is."""
+    studies = [audit.read(write_invented(tmp_path / str(seed), seed=seed, stopping=False)) for seed in (0, 10)]
+    runs = retrained.runs_by_milestone(group(studies))
+    found = next(item for item in retrained.accuracies(runs) if (item.name, item.milestone) == (BASELINE, 6))
+    tests = [run.row.test_accuracy for run in runs[BASELINE][6]]
+    first = [study.trials[0].objective or 0 for study in studies]
+    expected = estimate([first[0] - np.mean(tests[:2]), first[1] - np.mean(tests[2:])], cut=False)
+    assert found.optimism is not None
+    assert (found.optimism.n, found.optimism.mean) == (2, pytest.approx(expected.mean))
+
+
+def test_pairs_stand_with_the_interval_without_pairs(tmp_path: Path) -> None:
+    found = groups(tmp_path, seeds=(0,))
+    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    tpe, random = (accuracy(found, name, 4)[0] for name in ("TPE", "random search"))
+    assert pair.unpaired == unpaired_difference(tpe, random)
+    assert all(item.unpaired is None for item in retrained.compare_milestones(retrained.runs_by_milestone(found)))
+
+
+def test_classes_are_told_at_the_last_milestone_that_all_have(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    assert {item.milestone for item in retrained.classified(runs)} == {6}
+    cut = {**runs, BASELINE: {4: runs[BASELINE][4]}}
+    assert {(item.name, item.milestone) for item in retrained.classified(cut)} == {(name, 4) for name in runs}
+    apart = {"TPE": {6: runs["TPE"][6]}, BASELINE: {4: runs[BASELINE][4]}}
+    assert [item.milestone for item in retrained.classified(apart)] == [6, 4]
+
+
+def test_all_models_together_by_the_mean_of_their_probabilities(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    item = retrained.classified(runs)[0]
+    kept = [run.predictions for run in runs["TPE"][6] if run.predictions is not None]
+    mean = (kept[0].probabilities + kept[1].probabilities) / 2
+    assert item.together == np.mean(mean.argmax(axis=1) == kept[0].true)
+    assert item.loss == estimate([run.row.test_loss or 0.0 for run in runs["TPE"][6]], cut=False)
+
+
 def test_one_search_counts_its_retraining_seeds(tmp_path: Path) -> None:
     found = groups(tmp_path, seeds=(0,))
     runs = retrained.runs_by_milestone(found)

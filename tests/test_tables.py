@@ -30,7 +30,7 @@ def titled(found: Comparison, start: str) -> tables.Table:
 
 def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
     made = tables.tables(found)
-    assert len(made) == 9
+    assert len(made) == 10
     assert all(len(row) == len(table.columns) for table in made for row in table.rows)
     assert {table.section for table in made} <= set(tables.SECTIONS)
 
@@ -79,6 +79,37 @@ def test_the_worse_method_is_named_second(found: Comparison) -> None:
 def test_a_difference_of_few_searches_is_an_impression(found: Comparison) -> None:
     item = Compared("best objective", None, "TPE", "random search", "searches", Difference(5, 0.1, 0.1, 0.05, 0.2))
     assert tables.verdict(found, item) == "TPE above random search (fewer than 6 searches: an impression)"
+
+
+def test_what_pairs_alone_show_is_marked(found: Comparison) -> None:
+    paired, shown, not_shown = Difference(6, 0.1, 0.1, 0.05, 0.2), (0.01, 0.3), (-0.1, 0.3)
+    item = Compared("test accuracy", 6, "TPE", "random search", "retraining seeds", paired)
+    verdicts = [
+        tables.verdict(found, replace(item, unpaired=Difference(6, 0.1, None, *ends))) for ends in (shown, not_shown)
+    ]
+    assert verdicts == ["TPE above random search", "TPE above random search, by pairs alone"]
+
+
+def test_the_target_is_counted_at_equal_epochs_too(found: Comparison) -> None:
+    """With a target that is held at once by all, and one that none held before the end of the shortest search."""
+    rows = {row[0]: row[1:3] for row in titled(replace(found, target=0.0), "Spending until").rows}
+    assert rows["TPE"] == ("2 of 2", titled(found, "Spending until").rows[0][2])
+    early = replace(found, common_epochs=0)
+    assert {row[1] for row in titled(early, "Spending until").rows} == {"0 of 2"}
+
+
+def test_a_share_stands_with_its_interval(found: Comparison) -> None:
+    shares = {"learning_rate": 0.7, "dropout_rate": 0.3}
+    spans = {"learning_rate": (0.1, 0.904), "dropout_rate": (0.0, 0.5)}
+    names = found.groups[0].studies[0].space
+    full = {name: shares.get(name, 0.0) for name in names}
+    ends = {name: spans.get(name, (0.0, 0.0)) for name in names}
+    made = replace(
+        found,
+        importance=dict.fromkeys(found.importance, full),
+        importance_intervals=dict.fromkeys(found.importance, ends),
+    )
+    assert titled(made, "Importance").rows[0][2:4] == ("70.0 % (10 to 90)", "30.0 % (0 to 50)")
 
 
 def test_models_that_differ_are_not_methods_that_differ(found: Comparison) -> None:
