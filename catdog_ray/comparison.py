@@ -308,12 +308,13 @@ def _warnings(
     found: Sequence[Group], runs: Mapping[str, Mapping[int, Sequence[Run]]], left_out: Sequence[LeftOut]
 ) -> list[str]:
     texts = []
+    for count in sorted({len(item.studies) for item in found if len(item.studies) < ENOUGH_SEEDS}):
+        names = [item.name for item in found if len(item.studies) == count]
+        texts.append(
+            f"{'; '.join(names)}: {count} of the {ENOUGH_SEEDS} seeds that a claim about searches needs; what is "
+            f"said of {'them' if len(names) > 1 else 'it'} here is an impression"
+        )
     for item in found:
-        if len(item.studies) < ENOUGH_SEEDS:
-            texts.append(
-                f"{item.name}: {len(item.studies)} of the {ENOUGH_SEEDS} seeds that a claim about searches needs; "
-                "what is said of it here is an impression"
-            )
         silent = [study.name for study in item.studies if best_objective(study) is None]
         if silent:
             texts.append(f"{item.name}: no trial has a score in {', '.join(silent)}; left out of all estimates")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.groups import Group
-from catdog_ray.plots import BASELINE_COLOUR, INK, MARKERS, PALETTE, to_svg
+from catdog_ray.plots import BASELINE_COLOUR, INK, LINES, MARKERS, PALETTE, to_svg
 from catdog_ray.retrained import BASELINE
 
 
@@ -26,7 +27,7 @@ class Drawing:
 
 
 class Colours:
-    """One colour and one marker per method, the same in every figure."""
+    """One colour, one marker and one kind of line per method, the same in every figure."""
 
     def __init__(self, found: Comparison) -> None:
         self._places = {item.name: index for index, item in enumerate(found.groups)}
@@ -39,13 +40,17 @@ class Colours:
         """The marker of a method."""
         return "X" if name == BASELINE else MARKERS[self._places[name] % len(MARKERS)]
 
+    def line(self, name: str) -> Any:
+        """How a line of a method is broken."""
+        return "-" if name == BASELINE else LINES[self._places[name] % len(LINES)]
+
 
 def finish(found: Comparison, figure: Figure, *, section: str, name: str, title: str, caption: str) -> Drawing:
     """Give the figure its title, and the mark of drawn data, and write it down."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     if found.is_drawn:
         figure.text(0.99, 0.985, "drawn data", ha="right", va="top", fontsize=8, fontstyle="italic", color=INK)
-    return Drawing(section, name, title, caption, to_svg(figure))
+    return Drawing(section, name, title, caption, to_svg(figure, title=title))
 
 
 def slug(item: Group, found: Comparison) -> str:

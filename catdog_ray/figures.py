@@ -40,8 +40,14 @@ def draw(found: Comparison) -> list[Drawing]:
 
 def _best_so_far(found: Comparison) -> Iterator[Drawing]:
     colours = Colours(found)
-    few = any(len(item.studies) < ENOUGH_SEEDS for item in found.groups)
-    narrow = f" With fewer than {ENOUGH_SEEDS} searches it is too narrow, with three their range." if few else ""
+    counts = {len(item.studies) for item in found.groups}
+    if counts == {1}:
+        what = "One search of each method."
+    elif max(counts) <= 3:
+        what = "The mean over searches, and from the lowest to the highest of them: a range, no confidence interval."
+    else:
+        narrow = f" With fewer than {ENOUGH_SEEDS} searches it is too narrow." if min(counts) < ENOUGH_SEEDS else ""
+        what = f"Interquartile mean over searches, with its bootstrap interval over seeds.{narrow}"
     for axis, words in _AXIS_NAMES.items():
         figure = new_figure()
         axes = figure.subplots()
@@ -52,7 +58,8 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
             shown = True
             colour = colours.of(name)
             label = f"{name} (n={middle.seeds})"
-            axes.step(middle.grid, middle.middle, where="post", color=colour, linewidth=1.8, label=label)
+            line = colours.line(name)
+            axes.step(middle.grid, middle.middle, where="post", color=colour, ls=line, linewidth=1.8, label=label)
             if middle.seeds > 1:
                 axes.fill_between(middle.grid, middle.low, middle.high, step="post", color=colour, alpha=0.2, lw=0)
         if not shown:
@@ -67,8 +74,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
             section=SEARCHES,
             name=f"best-{axis.replace('_', '-')}",
             title=f"Best so far against {words.split(',')[0]}",
-            caption="Interquartile mean over searches, with its bootstrap interval over seeds (below four searches the "
-            f"mean).{narrow} A trial counts from the moment it ended; a search that ended keeps its value.",
+            caption=f"{what} A trial counts from the moment it ended; a search that ended keeps its value.",
         )
     if found.reference is not None:
         yield from _regret(found, colours, found.reference)
@@ -86,6 +92,7 @@ def _regret(found: Comparison, colours: Colours, reference: float) -> Iterator[D
             reference - middle.middle,
             where="post",
             color=colour,
+            linestyle=colours.line(name),
             linewidth=1.8,
             label=f"{name} (n={middle.seeds})",
         )
@@ -120,7 +127,7 @@ def _target(found: Comparison) -> Iterator[Drawing]:
         at = [0.0, *item.spent, end]
         share = [0.0, *item.share_reached, item.share_reached[-1] if item.share_reached else 0.0]
         label = f"{name} ({item.reached} of {item.n})"
-        axes.step(at, share, where="post", color=colours.of(name), linewidth=1.8, label=label)
+        axes.step(at, share, where="post", color=colours.of(name), ls=colours.line(name), linewidth=1.8, label=label)
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_ylabel("searches that reached it")
@@ -175,7 +182,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             figure,
             section=DIFFERENCES,
             name=f"differences-{name}",
-            title=f"{title}, paired",
+            title=f"Differences: {title}, paired",
             caption=f"Paired by {pairs}{apart}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
             f"between the methods, or of fewer than {ENOUGH_SEEDS} searches. A dot alone has no interval.",
         )
@@ -185,7 +192,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
     if not found.accuracies:
         return
     colours = Colours(found)
-    rows = len(found.accuracies) + len(BRIEF)
+    rows = len(found.accuracies)
     figure = new_figure(height=1.0 + 0.5 * rows)
     axes = figure.subplots()
     for place, item in enumerate(found.accuracies):
@@ -194,9 +201,6 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
             axes.plot([item.test.low, item.test.high], [place, place], color=colour, linewidth=2.2)
         axes.plot(item.test.mean, place, colours.marker(item.name), color=colour, markersize=6)
         _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={counted(item.test.n, item.unit)})")
-    for place, (what, _, validation) in enumerate(BRIEF, start=len(found.accuracies)):
-        axes.plot(validation, place, "D", markerfacecolor=SURFACE, markeredgecolor=INK, markersize=6)
-        _row_label(axes, place, f"{what} (one run, its own data)")
     axes.set_ylim(rows - 0.5, -0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -208,7 +212,8 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         section=RETRAINING,
         name="retrained",
         title="Test accuracy after retraining",
-        caption="Dots are means, lines Student's t intervals over n. The brief's figures come from other images.",
+        caption="Marks are means, lines Student's t intervals over n. Not drawn, because they are one run each on "
+        f"other images: {'; '.join(f'{what} {percent(validation)}' for what, _, validation in BRIEF)}.",
     )
 
 
@@ -225,7 +230,7 @@ def _classified(found: Comparison) -> Iterator[Drawing]:
         rights = [value for value in item.calibration.accuracies if value is not None]
         counts = np.array([n for n in item.calibration.counts if n])
         colour = colours.of(item.name)
-        label = f"{item.name} (error {100 * item.calibration.error:.1f} points)"
+        label = f"{item.name}, {item.milestone} epochs (error {100 * item.calibration.error:.1f} points)"
         axes.plot(confidences, rights, color=colour, linewidth=1.4, label=label)
         axes.scatter(
             confidences, rights, s=12 + 70 * counts / counts.max(), color=colour, marker=colours.marker(item.name)

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from catdog_ray.records import RetrainEpochRow
 INK, SURFACE = "#1c1d21", "#fdfdfc"
 """Stand-ins in a figure: an SVG shows them as the reader's text and background colours, light or dark."""
 
-PALETTE = ("#2f7fd1", "#d9730d", "#1a9a6c", "#b458c4", "#c9444d", "#8a7a2c")
-"""Data colours that can be told apart on white and on near-black."""
+PALETTE = ("#0691f5", "#af450f", "#669f69", "#6e6193", "#c9444d", "#8a7a2c")
+"""Data colours that can be told apart on white and on near-black; the first four, and grey, without seeing red too."""
 
 BASELINE_COLOUR = "#8b9099"
 MARKERS = ("o", "s", "^", "D", "v", "P")
+LINES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (6, 2, 1.5, 2)), (0, (1.5, 1.5)), (0, (10, 2)), (0, (3, 1, 1, 1, 1, 1)))
+"""Of lines, beside the colour."""
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "catdog_ray",
@@ -159,8 +162,11 @@ def solid(legend: Legend) -> None:
             handle.set_alpha(1)
 
 
-def to_svg(figure: Figure) -> str:
-    """The figure as SVG text that follows the reader's light or dark setting; no date, no version, fixed ids."""
+def to_svg(figure: Figure, *, title: str) -> str:
+    """The figure as SVG text that follows the reader's light or dark setting; no date, no version, fixed ids.
+
+    `title` is what a screen reader says of the file.
+    """
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # Of a sign that no font has, a name shows a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
@@ -172,5 +178,5 @@ def to_svg(figure: Figure) -> str:
     text = target.getvalue().replace(INK, "currentColor").replace(SURFACE, "var(--surface)")
     # What stands before the root element names matplotlib's own file format, which a page does not need.
     text = text[text.index("<svg") :]
-    end = text.index(">") + 1
-    return text[:end] + _THEME + text[end:]
+    end = text.index(">")
+    return f'{text[:end]} role="img"><title>{escape(title)}</title>{_THEME}{text[end + 1 :]}'

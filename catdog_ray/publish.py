@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from catdog_ray import comparison, config, data, figures, report, space_figures, tables, trial_figures
+from catdog_ray import comparison, config, data, figures, report, space_figures, summary, tables, trial_figures
 from catdog_ray.compare import Study
 from catdog_ray.comparison import Comparison
 from catdog_ray.files import replace_file, to_json
@@ -31,7 +31,7 @@ def publish(
     drawings = [*figures.draw(found), *trial_figures.draw_trials(found), *space_figures.draw_space(found)]
     files: dict[Path, str | bytes] = {
         output / "comparison.json": to_json(as_json(found), indent=1) + "\n",
-        output / "comparison.md": tables.markdown(found),
+        output / "comparison.md": tables.markdown(found, summary.sentences(found)),
         output / "report.html": report.page(found, drawings, pictures=pictures),
         **{output / "figures" / f"{item.name}.svg": item.svg for item in drawings},
     }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
+from catdog_ray.summary import sentences
 from catdog_ray.tables import DRAWN, MODELS, SECTIONS, Table, tables
 from catdog_ray.words import percent
+
+_NUMBER = re.compile(r"-|[+-]?\d[\d.,]*( (%|points|s|min|h|[MGTP]))?")
+"""A cell that is a number and no more, or a hyphen."""
 
 # What the page may load: pictures and styles that stand in it. A browser enforces it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -36,8 +41,16 @@ a { color: var(--link); }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.4rem 0.7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { background: var(--raised); font-weight: 600; }
-tbody th { position: sticky; left: 0; }
-@media (max-width: 40rem) { tbody th { max-width: 9rem; } td:last-child { min-width: 10rem; } }
+th:first-child { position: sticky; left: 0; }
+.number { text-align: right; }
+td.number { white-space: nowrap; }
+:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
+@media (max-width: 40rem) { th:first-child { max-width: 9rem; } td:last-child { min-width: 10rem; } }
+@media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
+  .wide { overflow: visible; }
+  table { font-size: 8pt; } th, td { min-width: 0; padding: 0.15rem 0.25rem; } th:first-child { position: static; }
+  td.number { white-space: normal; } tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; } }
 tbody tr:last-child > * { border-bottom: 0; }
 td { min-width: 4.5rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 2rem;
@@ -73,8 +86,11 @@ def page(found: Comparison, drawings: Sequence[Drawing], *, pictures: Mapping[st
             "<body>",
             "<header>",
             f"<h1>{title}</h1>",
+            '<section aria-labelledby="in-short"><h2 id="in-short">In short</h2><ul>',
+            *(f"<li>{escape(text)}</li>" for text in sentences(found)),
+            "</ul></section>",
             *_warnings(found),
-            f"<nav>{links}</nav>",
+            f'<nav aria-label="Sections">{links}</nav>',
             "</header>",
             "<main>",
             *parts,
@@ -90,7 +106,7 @@ def _warnings(found: Comparison) -> list[str]:
     texts = [*([DRAWN] if found.is_drawn else []), *found.warnings]
     if not texts:
         return []
-    return ['<div class="warnings"><ul>', *(f"<li>{escape(text)}</li>" for text in texts), "</ul></div>"]
+    return ['<div class="warnings" role="note"><ul>', *(f"<li>{escape(text)}</li>" for text in texts), "</ul></div>"]
 
 
 def _section(
@@ -115,11 +131,16 @@ def _section(
 
 
 def _table(table: Table) -> list[str]:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    columns = zip(*table.rows, strict=True)
+    kinds = [' class="number"' if all(map(_NUMBER.fullmatch, cells)) else "" for cells in columns]
+    kinds[0] = ""
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
+    )
     rows = [
         "<tr>"
         + f'<th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{_kept_together(cell)}</td>" for cell in row[1:])
+        + "".join(f"<td{kind}>{_kept_together(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
         + "</tr>"
         for row in table.rows
     ]

@@ -86,17 +86,15 @@ def _slices(found: Comparison) -> Drawing:
         axes.set_ylabel("objective")
     for axes in panels[len(space) :]:
         axes.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    if len(space) < len(panels):
-        legend = panels[-1].legend(handles, labels, loc="center", title="filled: completed\nhollow: stopped")
-        solid(legend)
+    solid(legend_below(figure, panels[0]))
     return finish(
         found,
         figure,
         section=SPACE,
         name="slices",
         title="Objective against each hyperparameter",
-        caption="Every trial with a score. Stopped ones show their objective at that time; failed ones are left out.",
+        caption="Every trial with a score: filled where it was completed, hollow where it was stopped, with its "
+        "objective at that time; failed ones are left out. Choices stand side by side by method.",
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, is_impression, is_shown
 from catdog_ray.records import best_trial
-from catdog_ray.retrained import Compared
+from catdog_ray.retrained import BASELINE, SEEDS, Compared
+from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
 from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
 
@@ -36,6 +37,7 @@ def tables(found: Comparison) -> list[Table]:
     """All tables that have a row, in the order of the page."""
     made = [
         _searches(found),
+        _configurations(found),
         _spending(found),
         _times(found),
         _retrained(found),
@@ -52,11 +54,12 @@ def tables(found: Comparison) -> list[Table]:
     return [dataclasses.replace(item, title=item.title + mark) for item in made if item.rows]
 
 
-def markdown(found: Comparison) -> str:
-    """comparison.md."""
+def markdown(found: Comparison, sentences: Sequence[str] = ()) -> str:
+    """comparison.md, with `sentences` first."""
     lines = [f"# {_cell(found.title)}", ""]
     if found.is_drawn:
         lines += [f"**{DRAWN}**", ""]
+    lines += ["## In short", "", *(f"- {_cell(text)}" for text in sentences)] if sentences else []
     lines += [f"- Warning: {_cell(text)}" for text in found.warnings]
     return "\n".join(lines) + "\n" + "".join(map(as_markdown, tables(found)))
 
@@ -78,7 +81,9 @@ def verdict(found: Comparison, item: Compared) -> str:
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
     alone = ", by pairs alone" if item.unpaired is not None and not item.unpaired.is_shown else ""
     few = f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if is_impression(item) else ""
-    return f"{better} above {worse}{alone}{few}"
+    # Milestones of one configuration speak of it alone anyway.
+    one = " (one search: this configuration, not the method)" if item.unit == SEEDS and item.milestone else ""
+    return f"{better} above {worse}{alone}{few}{one}"
 
 
 def _searches(found: Comparison) -> Table:
@@ -115,6 +120,32 @@ def _searches(found: Comparison) -> Table:
         "trials together, the shortest search here ended. Simple regret is the distance to the best "
         f"objective of all studies here ({percent(found.reference)}); the true optimum is not known. Intervals: "
         "Student's t over searches.",
+    )
+
+
+def _configurations(found: Comparison) -> Table:
+    first = found.groups[0].studies[0]
+    names, given = tuple(first.space), first.facts["config"]["baseline"]
+    rows = [
+        (
+            item.name,
+            str(study.seed),
+            percent(best.objective),
+            f"{best.trial + 1} of {len(study.trials)}",
+            *(_value(best.hyperparameters[name]) for name in names),
+        )
+        for item in found.groups
+        for study in item.studies
+        for best in [best_trial(study.trials)]
+        if best is not None
+    ]
+    rows += [(BASELINE, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, *(_value(given[name]) for name in names))] if rows else []
+    return Table(
+        SEARCHES,
+        "The best configuration of each search",
+        ("method", "seed", "objective", "best trial", *names),
+        tuple(rows),
+        "Trials are counted in the order of their suggestion, the starting point first.",
     )
 
 
@@ -174,7 +205,7 @@ def _times(found: Comparison) -> Table:
 def _retrained(found: Comparison) -> Table:
     rows = [
         (
-            item.name,
+            item.name if item.unit == SEARCHES_UNIT or item.name == BASELINE else f"{item.name}, one search",
             str(item.milestone),
             counted(item.test.n, item.unit),
             percent(item.train.mean),
@@ -205,8 +236,8 @@ def _retrained(found: Comparison) -> Table:
 def _differences(found: Comparison) -> Table:
     rows = tuple(
         (
-            item.quantity if item.milestone is None else f"{item.quantity}, {item.milestone} epochs",
             f"{item.first} minus {item.second}",
+            _quantity(found, item),
             counted(item.difference.n, item.unit),
             points(item.difference.mean, signed=True),
             interval(item.difference.low, item.difference.high, signed=True),
@@ -223,7 +254,7 @@ def _differences(found: Comparison) -> Table:
     return Table(
         DIFFERENCES,
         "Differences, paired",
-        ("quantity", "difference", "pairs", "mean", "95 % interval", "unpaired", "verdict"),
+        ("difference", "quantity", "pairs", "mean", "95 % interval", "unpaired", "verdict"),
         rows,
         "Searches and retraining runs are paired by seed (Student's t). Beside it stands the interval without pairs "
         "(Welch), for a seed means the same images in the same order, but not the same weights; what is shown by pairs "
@@ -380,22 +411,12 @@ def _studies(found: Comparison) -> Table:
             item.name,
             str(study.seed),
             study.name,
-            percent(None if best is None else best.objective),
-            NOT_KNOWN if best is None else f"{best.trial + 1} of {len(study.trials)}",
             str(study.facts.get("commit") or NOT_KNOWN)[:12],
         )
         for item in found.groups
         for study in item.studies
-        for best in [best_trial(study.trials)]
     )
-    columns = ("method", "seed", "study", "best objective", "best trial", "commit")
-    return Table(
-        STUDIES,
-        "Studies compared",
-        columns,
-        rows,
-        "Trials are counted in the order of their suggestion, the starting point first.",
-    )
+    return Table(STUDIES, "Studies compared", ("method", "seed", "study", "commit"), rows, "")
 
 
 def _left_out(found: Comparison) -> Table:
@@ -415,6 +436,17 @@ def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
         return NOT_KNOWN, NOT_KNOWN, "none"
     sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
     return percent(item.mean), sd, interval(item.low, item.high)
+
+
+def _quantity(found: Comparison, item: Compared) -> str:
+    if item.milestone is not None:
+        return f"{item.quantity}, {item.milestone} epochs"
+    is_unequal = item in found.searches_compared and any(each.milestone for each in found.searches_compared)
+    return f"{item.quantity}, each at its end (unequal epochs)" if is_unequal else item.quantity
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _with_sd(item: Estimate, words: Callable[[float], str]) -> str:

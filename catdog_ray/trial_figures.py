@@ -41,6 +41,7 @@ def _survival(found: Comparison) -> Drawing:
             share,
             where="mid",
             color=colours.of(item.name),
+            linestyle=colours.line(item.name),
             linewidth=1.8,
             label=f"{item.name} ({len(rows):,} trials)",
         )
@@ -124,7 +125,8 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
         shown = False
         for name, runs in ((BASELINE, _last(baseline)), (item.name, _last(milestones))):
             for axes, quantity in zip(sides, ("loss", "accuracy"), strict=True):
-                shown |= _runs(axes, runs, quantity=quantity, name=name, colour=colours.of(name))
+                colour = colours.of(name)
+                shown |= _runs(axes, runs, quantity=quantity, name=name, colour=colour, longest=max(milestones))
         if not shown:
             continue
         for milestone in milestones:
@@ -147,8 +149,8 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
         )
 
 
-def _runs(axes: Axes, runs: Sequence[Run], *, quantity: str, name: str, colour: str) -> bool:
-    """Whether there were epochs to draw. A loss that was not finite is a gap."""
+def _runs(axes: Axes, runs: Sequence[Run], *, quantity: str, name: str, colour: str, longest: int) -> bool:
+    """Whether there were epochs to draw, where the longest run has `longest`. A loss that was not finite is a gap."""
     courses = [course for course in epochs_of(runs) if course]
     if not courses:
         return False
@@ -160,9 +162,10 @@ def _runs(axes: Axes, runs: Sequence[Run], *, quantity: str, name: str, colour: 
         epochs = np.arange(1, length + 1)
         if 1 < len(courses) <= 12:
             axes.plot(epochs, values.T, color=colour, linestyle=line, linewidth=0.6, alpha=0.4)
+        end = f", to epoch {length}" if length < longest else ""
         axes.plot(
             epochs, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.7,
-            label=f"{name}, {words} (n={len(courses)})",
+            label=f"{name}, {words} (n={len(courses)}{end})",
         )  # fmt: skip
     return True
 

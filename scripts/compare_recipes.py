@@ -275,7 +275,7 @@ def selection_table(recipes: Recipes) -> Table:
             "sd (points)",
             "95 % interval",
             "minus plain",
-            "interval",
+            "95 % interval of the difference",
             "verdict",
         ),
         tuple(rows),
@@ -413,7 +413,7 @@ def draw(recipes: Recipes) -> str:
     from matplotlib.ticker import MaxNLocator
 
     from catdog_ray.drawings import percent_axis
-    from catdog_ray.plots import BASELINE_COLOUR, PALETTE, legend_below, new_figure, style, to_svg
+    from catdog_ray.plots import BASELINE_COLOUR, LINES, PALETTE, legend_below, new_figure, style, to_svg
 
     with style():
         figure = new_figure(width=7.2, height=4.4)
@@ -427,6 +427,7 @@ def draw(recipes: Recipes) -> str:
                 mean,
                 color=BASELINE_COLOUR if recipe == REFERENCE else PALETTE[(place - 1) % len(PALETTE)],
                 linewidth=2.4 if recipe == REFERENCE else 1.5,
+                linestyle="-" if recipe == REFERENCE else LINES[place % len(LINES)],
                 label=f"{recipe} (n={len(courses)})",
             )
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -434,8 +435,9 @@ def draw(recipes: Recipes) -> str:
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"selection accuracy, mean of {SMOOTHED_EPOCHS} epochs")
         legend_below(figure, axes, columns=4)
-        figure.suptitle("Recipes of training", x=0.01, ha="left", fontsize=11, fontweight="bold")
-        return to_svg(figure)
+        title = "Selection accuracy by recipe, mean over seeds (running mean of epochs)"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return to_svg(figure, title=title)
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def test_one_search_has_no_target_but_one_that_is_asked(tmp_path: Path) -> None:
 
 
 def test_few_seeds_are_warned_of(invented: Comparison, tmp_path: Path) -> None:
-    assert [text.split(":")[0] for text in invented.warnings if "of the 6 seeds" in text] == ["TPE", "random search"]
+    assert [text.split(":")[0] for text in invented.warnings if "of the 6 seeds" in text] == ["TPE; random search"]
     folders = [write_invented(tmp_path / f"s-{s}", seed=s, milestones=(), trials=3, max_epochs=3) for s in range(6)]
     assert comparison.compare([audit.read(folder) for folder in folders]).warnings == ()
 

@@ -126,6 +126,7 @@ HOUSE = {
     "figures": Room(13, "numpy matplotlib"),
     "space_figures": Room(13, "numpy matplotlib"),
     "trial_figures": Room(13, "numpy matplotlib"),
+    "summary": Room(12),
     "report": Room(13),
     "publish": Room(14, "PIL"),
     "gallery": Room(10, "matplotlib numpy", inside_functions="augment"),

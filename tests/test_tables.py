@@ -9,6 +9,7 @@ from make_studies import write_invented
 
 from catdog_ray import audit, comparison, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
+from catdog_ray.records import best_trial
 from catdog_ray.retrained import Compared
 from catdog_ray.statistics import Difference
 
@@ -30,7 +31,7 @@ def titled(found: Comparison, start: str) -> tables.Table:
 
 def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
     made = tables.tables(found)
-    assert len(made) == 10
+    assert len(made) == 11
     assert all(len(row) == len(table.columns) for table in made for row in table.rows)
     assert {table.section for table in made} <= set(tables.SECTIONS)
 
@@ -83,11 +84,45 @@ def test_a_difference_of_few_searches_is_an_impression(found: Comparison) -> Non
 
 def test_what_pairs_alone_show_is_marked(found: Comparison) -> None:
     paired, shown, not_shown = Difference(6, 0.1, 0.1, 0.05, 0.2), (0.01, 0.3), (-0.1, 0.3)
-    item = Compared("test accuracy", 6, "TPE", "random search", "retraining seeds", paired)
+    item = Compared("test accuracy", 6, "TPE", "random search", "searches", paired)
     verdicts = [
         tables.verdict(found, replace(item, unpaired=Difference(6, 0.1, None, *ends))) for ends in (shown, not_shown)
     ]
     assert verdicts == ["TPE above random search", "TPE above random search, by pairs alone"]
+
+
+def test_one_search_speaks_of_its_configuration_alone(found: Comparison) -> None:
+    item = Compared("test accuracy", 6, "TPE", "random search", "retraining seeds", Difference(6, 0.1, 0.1, 0.05, 0.2))
+    words = "TPE above random search (one search: this configuration, not the method)"
+    assert tables.verdict(found, item) == words
+    longer = replace(item, milestone=None, first="TPE, 6 epochs", second="TPE, 4 epochs")
+    assert tables.verdict(found, longer) == "TPE, 6 epochs above TPE, 4 epochs"
+
+
+def test_the_best_configurations_stand_with_the_briefs(found: Comparison) -> None:
+    table = titled(found, "The best configuration of each search")
+    best = best_trial(found.groups[0].studies[0].trials)
+    assert best is not None
+    values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in best.hyperparameters.values()]
+    count = len(found.groups[0].studies[0].trials)
+    assert list(table.rows[0]) == [
+        "TPE",
+        table.rows[0][1],
+        words.percent(best.objective),
+        f"{best.trial + 1} of {count}",
+        *values,
+    ]
+    assert table.rows[-1] == ("brief's configuration", "-", "-", "-", "0.001", "0.5", "32", "3", "512")
+
+
+def test_unequal_ends_are_named_so(found: Comparison) -> None:
+    rows = titled(found, "Differences, paired").rows
+    said = {row[1] for row in rows if row[1].startswith("best objective")}
+    assert said == {f"best objective, {found.common_epochs} epochs", "best objective, each at its end (unequal epochs)"}
+    equal = replace(found, searches_compared=tuple(i for i in found.searches_compared if i.milestone is None))
+    assert {row[1] for row in titled(equal, "Differences, paired").rows if row[1].startswith("best")} == {
+        "best objective"
+    }
 
 
 def test_the_target_is_counted_at_equal_epochs_too(found: Comparison) -> None:
