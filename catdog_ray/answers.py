@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from catdog_ray import files
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.live import make_console
+from catdog_ray.live import make_console, say
 from catdog_ray.pictures import find
 from catdog_ray.records import RecordError
 from catdog_ray.scores import Score, score
@@ -145,7 +145,7 @@ def to_json(trained: Trained, found: Sequence[Prediction], result: Score | None,
             "file": item.file,
             "class": item.predicted_class,
             "probability": item.probability,
-            "probabilities": _by_class(item, trained.class_names),
+            "probabilities": item.probabilities and dict(zip(trained.class_names, item.probabilities, strict=True)),
             "true_class": item.true_class,
             "error": item.error,
         }
@@ -159,15 +159,8 @@ def to_json(trained: Trained, found: Sequence[Prediction], result: Score | None,
         "images_per_second": readable / seconds if seconds > 0 else None,
         "score": None if result is None else asdict(result),
     }
-    return json.dumps({"model": model, "pictures": pictures, "summary": summary}, ensure_ascii=False, indent=1)
-
-
-def _by_class(item: Prediction, class_names: Sequence[str]) -> dict[str, float | None] | None:
-    if item.probabilities is None:
-        return None
-    # NaN is no JSON; weights that hold it give it.
-    values = [p if math.isfinite(p) else None for p in item.probabilities]
-    return dict(zip(class_names, values, strict=True))
+    # Weights that hold NaN give it, and it is no JSON.
+    return files.to_json({"model": model, "pictures": pictures, "summary": summary}, indent=1)
 
 
 def print_table(
@@ -190,7 +183,7 @@ def print_table(
     readable = sum(item.error is None for item in found)
     speed = f"{readable / seconds:,.0f} images/s, reading and decoding included, after loading" if seconds > 0 else ""
     unreadable = f", {len(found) - readable} unreadable" if readable < len(found) else ""
-    _say(console, f"{len(found):,} pictures{unreadable}, {seconds:.1f} s ({speed})")
+    say(console, f"{len(found):,} pictures{unreadable}, {seconds:.1f} s ({speed})")
     if result is not None:
         _print_score(console, trained, result)
     if trained.is_drawn:
@@ -198,15 +191,17 @@ def print_table(
 
 
 def _print_score(console: Console, trained: Trained, result: Score) -> None:
-    _say(
+    say(
         console,
         f"accuracy {percent(result.accuracy)} ({result.correct} of {result.n} labelled pictures, "
         f"95 % interval {percent(result.low)} to {percent(result.high)}, Wilson)",
     )
     if trained.recorded_accuracy is not None:
         recorded = percent(trained.recorded_accuracy)
-        _say(console, f"recorded for this model ({trained.configuration}): {recorded} of {trained.recorded_images:,}")
-    table = Table("folder says", *(f"{name}, predicted" for name in result.class_names), title="confusion matrix")
+        say(console, f"recorded for this model ({trained.configuration}): {recorded} of {trained.recorded_images:,}")
+    table = Table(
+        "folder says", *(Column(Text(f"{name}, predicted")) for name in result.class_names), title="confusion matrix"
+    )
     for name, counts in zip(result.class_names, result.confusion, strict=True):
         table.add_row(Text(name), *(f"{count:,}" for count in counts))
     console.print(table)
@@ -223,7 +218,3 @@ def _export(network: keras.Model, folder: Path, image_size: int) -> None:
         f"exported to {folder}: agrees with Keras on {_SAMPLE} inputs (largest difference {difference:.1e})",
         file=sys.stderr,
     )
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=not console.is_terminal, highlight=False, markup=False)

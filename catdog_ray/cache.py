@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +31,6 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is not an array."""
-
-    class_names: tuple[str, ...]
-    train_files: tuple[str, ...]
-    test_files: tuple[str, ...]
-    skipped: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Cached:
     """A data set as it lies in the cache."""
 
@@ -52,12 +42,16 @@ class Cached:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One split as a source hands it over: `pixels` holds all pictures, of which those at `kept` are readable."""
+    """One split as a source hands it over: `pixels` holds all pictures, of which those at `kept` are readable.
+
+    `files` names these, `skipped` the others.
+    """
 
     pixels: np.ndarray
     kept: Sequence[int]
     labels: np.ndarray
     files: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 Allocate = Callable[[str, int], np.ndarray]
@@ -92,7 +86,6 @@ def fill(
     decode: Callable[[Allocate], tuple[Decoded, Decoded]],
     *,
     class_names: Sequence[str],
-    skipped: Callable[[], Sequence[str]],
 ) -> None:
     """Let `decode` write its pictures and put the whole in place in one step; nothing is left where it fails."""
     make_folder(folder.parent)
@@ -105,12 +98,17 @@ def fill(
         return _map(partial / f"{name}-pixels.npy", count, image_size)
 
     try:
-        parts = dict(zip(("train", "test"), decode(allocate), strict=True))
-        for name, part in parts.items():
+        train, test = decode(allocate)
+        for name, part in (("train", train), ("test", test)):
             _keep_readable(partial / f"{name}-pixels.npy", part, image_size)
             np.save(partial / f"{name}-labels.npy", part.labels)
-        facts = Facts(tuple(class_names), parts["train"].files, parts["test"].files, tuple(skipped()))
-        (partial / "facts.json").write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        facts = {
+            "class_names": class_names,
+            "train_files": train.files,
+            "test_files": test.files,
+            "skipped": train.skipped + test.skipped,
+        }
+        (partial / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         try:
             partial.rename(folder)
         except OSError:

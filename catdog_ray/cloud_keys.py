@@ -60,19 +60,18 @@ def check_provider(file: ClusterFile) -> Iterator[Finding]:
     if not known:
         if file.provider == "external":
             module = str(file.get("provider", "module", default=""))
-            text = f"provider.module: {module!r} is none of {', '.join(OWN_PROVIDERS)}{nearest(module, OWN_PROVIDERS)}"
-            yield Finding(file.at("provider", "module"), text)
+            text = f"{module!r} is none of {', '.join(OWN_PROVIDERS)}{nearest(module, OWN_PROVIDERS)}"
+            yield file.finding(("provider", "module"), text)
             return
-        text = f"provider.type: {file.provider!r} is none of {', '.join(PROVIDER)}"
-        yield Finding(file.at("provider", "type"), text + nearest(file.provider, PROVIDER))
+        text = f"{file.provider!r} is none of {', '.join(PROVIDER)}{nearest(file.provider, PROVIDER)}"
+        yield file.finding(("provider", "type"), text)
         return
     for key in file.mapping("provider"):
         if key not in known:
-            text = f"provider.{key}: unknown to Ray's {file.provider} provider{nearest(key, known)}"
-            yield Finding(file.at("provider", key), text)
+            yield file.finding(("provider", key), f"unknown to Ray's {file.provider} provider{nearest(key, known)}")
     for key in REQUIRED.get(file.provider, "").split():
         if not file.get("provider", key) and not nearest(key, file.mapping("provider")):
-            yield Finding(file.at("provider", key), f"provider.{key}: not given; write where the nodes are to be")
+            yield file.finding(("provider", key), "not given; write where the nodes are to be")
     if file.provider == "local":
         yield from _hosts(file)
     if file.provider == "aws":
@@ -114,9 +113,7 @@ def _machine(file: ClusterFile, place: Place, keys: tuple[str, ...], known: Coll
     """A node without a kind of machine; a misspelled key has been found already."""
     given = file.mapping(*place)
     if not set(keys) & set(given) and not nearest(keys[0], set(given) - set(known)):
-        yield Finding(
-            file.at(*place), f"{'.'.join(map(str, place))}: has no {keys[0]}; write which machine it is to be"
-        )
+        yield file.finding(place, f"has no {keys[0]}; write which machine it is to be")
 
 
 @functools.cache
@@ -131,25 +128,24 @@ def _shape(operation: str) -> Any:
 
 def _amazon(file: ClusterFile, shape: Any, place: Place) -> Iterator[Finding]:
     """The value at `place` against botocore's shape of it."""
-    value, name = file.get(*place), ".".join(map(str, place))
+    value = file.get(*place)
     if value is None:
         return
     wanted = _TYPES.get(shape.type_name)
     if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-        yield Finding(file.at(*place), f"{name}: must be of type {shape.type_name}, got {value!r}")
+        yield file.finding(place, f"must be of type {shape.type_name}, got {value!r}")
     elif shape.type_name == "structure":
         for key in value:
             if key in shape.members:
                 yield from _amazon(file, shape.members[key], (*place, key))
             elif key not in RAYS_OWN:
-                text = f"{name}.{key}: unknown to AWS{nearest(key, shape.members)}"
-                yield Finding(file.at(*place, key), text)
+                yield file.finding((*place, key), f"unknown to AWS{nearest(key, shape.members)}")
     elif shape.type_name == "list":
         for number in range(len(value)):
             yield from _amazon(file, shape.member, (*place, number))
     elif getattr(shape, "enum", None) and value not in shape.enum:
         hint = nearest(value, shape.enum) or f"; AWS knows {', '.join(shape.enum[:5])}, ..."
-        yield Finding(file.at(*place), f"{name}: {value!r} is unknown to AWS{hint}")
+        yield file.finding(place, f"{value!r} is unknown to AWS{hint}")
 
 
 def _google(file: ClusterFile, place: Place, part: str) -> Iterator[Finding]:
@@ -157,8 +153,7 @@ def _google(file: ClusterFile, place: Place, part: str) -> Iterator[Finding]:
     for key in file.mapping(*place):
         inner = f"{part}.{key}".lstrip(".")
         if key not in known:
-            name = ".".join(map(str, (*place, key)))
-            yield Finding(file.at(*place, key), f"{name}: unknown to Google{nearest(key, known)}")
+            yield file.finding((*place, key), f"unknown to Google{nearest(key, known)}")
         elif inner in GOOGLE:
             value = file.get(*place, key)
             places: list[Place] = [(*place, key)]

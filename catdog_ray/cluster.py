@@ -41,7 +41,7 @@ class Cluster:
     dashboard_url: str | None
 
     def grown(self) -> tuple[dict[str, Any], ...]:
-        """The nodes there are now where those are more cores than there were, else `nodes`.
+        """The nodes of now if they have more cores, else `nodes`.
 
         An autoscaled cluster is described when its head stands alone. At the end of a search its workers are there, but
         for those that were idle for long.

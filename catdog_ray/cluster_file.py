@@ -81,6 +81,10 @@ class ClusterFile:
                 return self.lines[steps[:length]]
         return 1
 
+    def finding(self, place: Place, text: str) -> Finding:
+        """What is wrong at a place, under its name."""
+        return Finding(self.at(*place), f"{'.'.join(map(str, place))}: {text}")
+
     def line_in(self, place: Place, text: str) -> int:
         """The line where `text` stands in the value at `place`, which may go over several lines."""
         first, steps = self.at(*place), tuple(map(str, place))

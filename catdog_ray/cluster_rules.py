@@ -119,13 +119,13 @@ def _check_counts(file: ClusterFile) -> Iterator[Finding]:
     if not all(isinstance(number, int) for number in (*lowest.values(), total)):
         return
     if sum(lowest.values()) > total:
-        text = f"max_workers: {total} is below the sum of min_workers ({sum(lowest.values())}); raise it to that"
-        yield Finding(file.at("max_workers"), text)
+        text = f"{total} is below the sum of min_workers ({sum(lowest.values())}); raise it to that"
+        yield file.finding(("max_workers",), text)
     for name in types:
         most = file.get("available_node_types", name, "max_workers", default=total)
         if isinstance(most, int) and lowest[name] > most:
-            where = ("available_node_types", name, "min_workers")
-            yield Finding(file.at(*where), f"{'.'.join(where)}: {lowest[name]} is above its max_workers ({most})")
+            place = ("available_node_types", name, "min_workers")
+            yield file.finding(place, f"{lowest[name]} is above its max_workers ({most})")
 
 
 def _check_resources(file: ClusterFile) -> Iterator[Finding]:
@@ -133,9 +133,8 @@ def _check_resources(file: ClusterFile) -> Iterator[Finding]:
         for key in file.mapping("available_node_types", name, "resources"):
             like = nearest(str(key).upper().removesuffix("S"), RESOURCES[:3]) or nearest(str(key), RESOURCES)
             if key not in RESOURCES and like:
-                where = f"available_node_types.{name}.resources.{key}"
-                text = f"{where}: no trial asks for a resource of that name{like}"
-                yield Finding(file.at("available_node_types", name, "resources", key), text)
+                place = ("available_node_types", name, "resources", key)
+                yield file.finding(place, f"no trial asks for a resource of that name{like}")
 
 
 def _check_image(file: ClusterFile) -> Iterator[Finding]:
@@ -146,7 +145,7 @@ def _check_image(file: ClusterFile) -> Iterator[Finding]:
         image = file.get(*place)
         if isinstance(image, str):
             for text in _image_faults(image):
-                yield Finding(file.at(*place), f"{'.'.join(map(str, place))}: {image!r} {text}")
+                yield file.finding(place, f"{image!r} {text}")
     if docker and "image" not in docker:
         text = "docker.image is missing; without it Ray's autoscaler fails at every worker (KeyError); name it"
         yield Finding(file.at("docker"), text)
@@ -182,8 +181,8 @@ def _check_head(file: ClusterFile) -> Iterator[Finding]:
     model = file.get(*where, "node_config", "scheduling", "provisioningModel")
     if "spot" in (str(market).lower(), str(model).lower()):
         key = "InstanceMarketOptions" if market else "scheduling"
-        text = f"{'.'.join(where)}.node_config.{key}: a spot head can be taken away with the whole search; leave it out"
-        yield Finding(file.at(*where, "node_config", key), text)
+        text = "a spot head can be taken away with the whole search; leave it out"
+        yield file.finding((*where, "node_config", key), text)
 
 
 def _check_exposure(file: ClusterFile) -> Iterator[Finding]:
@@ -204,13 +203,11 @@ def _check_exposure(file: ClusterFile) -> Iterator[Finding]:
 
 def _check_token(file: ClusterFile) -> Iterator[Finding]:
     if not any(str(target).rstrip("/").endswith((".ray", ".ray/auth_token")) for target in file.mapping("file_mounts")):
-        text = (
-            "file_mounts: the token does not reach the nodes; write `~/.ray: ~/.ray` (`ray get-auth-token --generate`)"
-        )
-        yield Finding(file.at("file_mounts"), text)
+        text = "the token does not reach the nodes; write `~/.ray: ~/.ray` (`ray get-auth-token --generate`)"
+        yield file.finding(("file_mounts",), text)
     if file.mapping("docker") and "RAY_AUTH_MODE=token" not in str(file.get("docker", "run_options")):
-        text = "docker.run_options: `ray exec` and the driver would be refused; write `- -e RAY_AUTH_MODE=token`"
-        yield Finding(file.at("docker", "run_options"), text)
+        text = "`ray exec` and the driver would be refused; write `- -e RAY_AUTH_MODE=token`"
+        yield file.finding(("docker", "run_options"), text)
 
 
 def _check_storage(file: ClusterFile) -> Iterator[Finding]:
@@ -220,16 +217,16 @@ def _check_storage(file: ClusterFile) -> Iterator[Finding]:
     if file.provider == "local":
         cure = "write a folder that every host has mounted at the same place, or s3://YOUR-BUCKET/catdog"
     if not given:
-        yield Finding(file.at("metadata"), f"metadata.storage_path: not given; {cure}")
+        yield file.finding(("metadata", "storage_path"), f"not given; {cure}")
         return
     scheme, colon, path = str(given).rpartition("://")
     if colon and scheme not in ("file", "local"):
         if scheme not in SHARED:
-            text = f"metadata.storage_path: {scheme}:// is none of {', '.join(SHARED)}{nearest(scheme, SHARED)}"
-            yield Finding(file.at("metadata", "storage_path"), text)
+            text = f"{scheme}:// is none of {', '.join(SHARED)}{nearest(scheme, SHARED)}"
+            yield file.finding(("metadata", "storage_path"), text)
     elif file.provider != "local" or _is_own_disk(path):
-        text = f"metadata.storage_path: {given!r} is one node's own disk, and there are several nodes; {cure}"
-        yield Finding(file.at("metadata", "storage_path"), text)
+        text = f"{given!r} is one node's own disk, and there are several nodes; {cure}"
+        yield file.finding(("metadata", "storage_path"), text)
 
 
 def _is_own_disk(path: str) -> bool:
@@ -240,8 +237,8 @@ def _is_own_disk(path: str) -> bool:
 
 def _check_cost(file: ClusterFile) -> Iterator[Finding]:
     if file.provider == "aws" and file.get("provider", "cache_stopped_nodes", default=True) is not False:
-        text = "provider.cache_stopped_nodes: a stopped node's disk goes on costing after `ray down`; write false"
-        yield Finding(file.at("provider", "cache_stopped_nodes"), text)
+        text = "a stopped node's disk goes on costing after `ray down`; write false"
+        yield file.finding(("provider", "cache_stopped_nodes"), text)
 
 
 RULES: tuple[Rule, ...] = (

@@ -30,7 +30,7 @@ EPILOG = "exit codes: 0 done, 1 failed, 2 something to change (one line on stder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
-"""Errors of files that are the machine's answer to what was asked, not a slip of ours."""
+"""Errors of files that are the machine's answer to what was asked, not a slip of ours: a full disk, a refusal."""
 
 _MAY_CHANGE = (
     "search.num_samples",
@@ -117,14 +117,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or following.__context__
 
 
+def parser_of(program: str, description: str, *, epilog: str = EPILOG) -> argparse.ArgumentParser:
+    """A parser for `python -m catdog_ray.<program>`, without flags yet."""
+    return Parser(prog=f"python -m catdog_ray.{program}", description=description, epilog=epilog, allow_abbrev=False)
+
+
 def study_parser(program: str, description: str, *, method: str | None = None) -> argparse.ArgumentParser:
     """The flags of the commands that search; one that knows a single `method` has no --search."""
-    parser = Parser(
-        prog=f"python -m catdog_ray.{program}",
-        description=description,
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
+    parser = parser_of(program, description)
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file of the experiment (default: configs/quickstart.yaml)")
     add("--num-samples", type=int, metavar="N", help="number of trials in all (search.num_samples)")

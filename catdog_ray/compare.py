@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import RetrainRow, TrialRow, best_trial
+from catdog_ray.records import STATUSES, RetrainRow, TrialRow, best_trial
 from catdog_ray.schema import require_facts
 from catdog_ray.space import HyperParameters
 from catdog_ray.statistics import Estimate, estimate
@@ -18,16 +18,12 @@ from catdog_ray.statistics import Estimate, estimate
 class MilestoneResult:
     """One configuration of one study at one milestone, over its seeds."""
 
-    study: str
-    label: str
-    method: str
     configuration: str
     is_best: bool
     hyperparameters: HyperParameters
     milestone: int
     train: Estimate
     test: Estimate
-    test_images: int
 
     @property
     def title(self) -> str:
@@ -86,16 +82,12 @@ def milestones(study: Study) -> list[MilestoneResult]:
     order = sorted(groups, key=lambda key: (key[0] == "baseline", key[0], key[1]))
     return [
         MilestoneResult(
-            study=study.name,
-            label=str(study.facts["label"]),
-            method=str(study.facts["method"]),
             configuration=configuration,
             is_best=best is not None and groups[configuration, milestone][0].hyperparameters == best.hyperparameters,
             hyperparameters=HyperParameters.of(groups[configuration, milestone][0].hyperparameters),
             milestone=milestone,
             train=estimate([row.train_accuracy for row in groups[configuration, milestone]]),
             test=estimate([row.test_accuracy for row in groups[configuration, milestone]]),
-            test_images=groups[configuration, milestone][0].test_images,
         )
         for configuration, milestone in order
     ]
@@ -103,9 +95,7 @@ def milestones(study: Study) -> list[MilestoneResult]:
 
 def search_line(study: Study) -> str:
     """The search in a sentence."""
-    counts = {
-        status: sum(row.status == status for row in study.trials) for status in ("completed", "stopped", "failed")
-    }
+    counts = {status: sum(row.status == status for row in study.trials) for status in STATUSES}
     epochs = sum(row.epochs for row in study.trials)
     best = best_trial(study.trials)
     settings = study.facts["config"]["search"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,8 +14,6 @@ from catdog_ray import duplicates
 from catdog_ray.decoding import Unreadable, decode, decoders, measure
 from catdog_ray.origins import Item, Progress, open_source
 from catdog_ray.settings import DataSettings
-
-_AHEAD = 512
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def inspect(
     seen: list[_Seen] = []
     skipped: list[tuple[str, str]] = []
     with decoders() as threads:
-        for done, (item, found) in enumerate(_looked_at(threads, items), start=1):
+        for done, (item, found) in enumerate(zip(items, threads.map(_look, items), strict=True), start=1):
             if isinstance(found, _Seen):
                 seen.append(found)
             else:
@@ -93,10 +90,11 @@ def inspect(
 def samples(settings: DataSettings, *, per_class: int, image_size: int, seed: int) -> dict[str, list[np.ndarray]]:
     """Up to `per_class` readable training pictures of every class (size, size, 3) uint8, drawn with `seed`."""
     source = open_source(settings)
+    items = source.items()
     found: dict[str, list[np.ndarray]] = {}
     with decoders():
         for label, name in enumerate(source.class_names):
-            members = [item for item in source.items() if (item.split, item.class_name) == ("train", name)]
+            members = [item for item in items if (item.split, item.class_name) == ("train", name)]
             order = np.random.default_rng([seed, label]).permutation(len(members))
             found[name] = list(islice(_readable([members[index] for index in order], image_size), per_class))
     return found
@@ -110,24 +108,13 @@ def _readable(items: Sequence[Item], image_size: int) -> Iterator[np.ndarray]:
             continue
 
 
-def _looked_at(threads: ThreadPoolExecutor, items: Sequence[Item]) -> Iterator[tuple[Item, _Seen | str]]:
-    def look(item: Item) -> _Seen | str:
-        try:
-            content = item.read()
-            pixels = decode(content, duplicates.SIDE)
-            return _Seen(item, measure(content), hashlib.sha256(content).hexdigest(), pixels)
-        except Unreadable as error:
-            return str(error)
-
-    remaining = iter(items)
-    jobs: list[tuple[Item, Future[_Seen | str]]] = []
-    while chunk := list(islice(remaining, _AHEAD)):
-        submitted = [(item, threads.submit(look, item)) for item in chunk]
-        for item, job in jobs:
-            yield item, job.result()
-        jobs = submitted
-    for item, job in jobs:
-        yield item, job.result()
+def _look(item: Item) -> _Seen | str:
+    try:
+        content = item.read()
+        pixels = decode(content, duplicates.SIDE)
+        return _Seen(item, measure(content), hashlib.sha256(content).hexdigest(), pixels)
+    except Unreadable as error:
+        return str(error)
 
 
 def _group(seen: Sequence[_Seen], same_bytes: bool) -> Group:

@@ -66,9 +66,9 @@ def load(settings: DataSettings, *, on_progress: Progress | None = None, on_down
     Raises DataError with what is wrong, where, and what to do.
     """
     source = open_source(settings, on_download=on_download)
-    folder = cache.folder_of(settings.cache_dir, source.identity(settings.image_size))
+    folder = cache.folder_of(settings.cache_dir, source.identity())
     if not (folder / "facts.json").is_file():
-        source.fill(folder, settings.image_size, on_progress)
+        source.fill(folder, on_progress)
     cached = cache.read(folder, settings.image_size)
     train, test = (
         Images(part.pixels, part.labels, part.files, cached.class_names) for part in (cached.train, cached.test)

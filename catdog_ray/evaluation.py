@@ -85,8 +85,8 @@ def rescaled_batches(images: Images, *, mirrored: bool = False) -> Any:
 class _RescaledBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Made one by one, so that no float copy of the whole split is made."""
 
-    def __init__(self, images: Images, *, mirrored: bool = False, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, images: Images, *, mirrored: bool) -> None:
+        super().__init__()
         self._pixels = images.pixels[:, :, ::-1] if mirrored else images.pixels
         self._labels = images.labels
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catdog_ray import contents, gallery
+from catdog_ray import contents, files, gallery
 from catdog_ray.contents import Group, Inspection
-from catdog_ray.live import LiveView, make_console
+from catdog_ray.live import LiveView, make_console, say
 from catdog_ray.settings import Config, DataError
 from catdog_ray.sources import SPLITS
 
@@ -43,7 +43,7 @@ def explore(config: Config, *, as_json: bool, figure: Path | None) -> None:
 
 def to_json(found: Inspection) -> str:
     """One object with everything."""
-    return json.dumps(
+    return files.to_json(
         {
             "name": found.name,
             "class_names": list(found.class_names),
@@ -55,18 +55,9 @@ def to_json(found: Inspection) -> str:
             "modes": found.modes,
             "width": _spread(found.widths),
             "height": _spread(found.heights),
-            "duplicates": [
-                {
-                    "files": list(group.files),
-                    "same_bytes": group.same_bytes,
-                    "across_splits": group.across_splits,
-                    "across_classes": group.across_classes,
-                }
-                for group in found.groups
-            ],
+            "duplicates": [asdict(group) for group in found.groups],
             "near_duplicates_searched": found.near_duplicates_searched,
         },
-        ensure_ascii=False,
         indent=1,
     )
 
@@ -79,15 +70,15 @@ def print_tables(console: Console, found: Inspection) -> None:
     console.print(table)
     for what, values in (("width", found.widths), ("height", found.heights)):
         if spread := _spread(values):
-            _say(
+            say(
                 console,
                 f"{what}: {spread['smallest']} to {spread['largest']} pixels, "
                 f"median {spread['median']:g}, mean {spread['mean']:.0f}",
             )
-    _say(console, f"formats: {_counted(found.formats)}; modes: {_counted(found.modes)}")
-    _say(console, f"{len(found.skipped)} files skipped")
+    say(console, f"formats: {_counted(found.formats)}; modes: {_counted(found.modes)}")
+    say(console, f"{len(found.skipped)} files skipped")
     for file, reason in found.skipped[:_SHOWN]:
-        _say(console, f"  {file}: {reason}")
+        say(console, f"  {file}: {reason}")
     _more(console, len(found.skipped))
     _print_duplicates(console, found)
 
@@ -99,19 +90,19 @@ def _print_duplicates(console: Console, found: Inspection) -> None:
         if found.near_duplicates_searched
         else "near ones not searched"
     )
-    _say(console, f"duplicates: {exact} groups of equal files, {near}")
+    say(console, f"duplicates: {exact} groups of equal files, {near}")
     for group in found.groups[:_SHOWN]:
-        _say(console, f"  {_kind(group)}: {', '.join(group.files[:4])}{', ...' if len(group.files) > 4 else ''}")
+        say(console, f"  {_kind(group)}: {', '.join(group.files[:4])}{', ...' if len(group.files) > 4 else ''}")
     _more(console, len(found.groups))
     if found.leaks:
         style = "" if not console.is_terminal else "yellow"
         text = f"LEAK: {len(found.leaks)} group(s) are both in training and in validation; accuracy there means less"
         console.print(text, style=style, highlight=False, soft_wrap=True)
         for group in found.leaks[:_SHOWN]:
-            _say(console, f"  {', '.join(group.files)}")
+            say(console, f"  {', '.join(group.files)}")
         _more(console, len(found.leaks))
     else:
-        _say(console, "no picture is both in training and in validation, as far as the hash tells")
+        say(console, "no picture is both in training and in validation, as far as the hash tells")
 
 
 def _kind(group: Group) -> str:
@@ -120,7 +111,7 @@ def _kind(group: Group) -> str:
 
 def _more(console: Console, count: int) -> None:
     if count > _SHOWN:
-        _say(console, f"  ... and {count - _SHOWN:,} more (--json lists all)")
+        say(console, f"  ... and {count - _SHOWN:,} more (--json lists all)")
 
 
 def _spread(values: Sequence[int]) -> dict[str, float] | None:
@@ -145,7 +136,3 @@ def _save_figure(path: Path, config: Config, name: str) -> None:
     samples = contents.samples(config.data, per_class=_SAMPLES_PER_CLASS, image_size=_FIGURE_PIXELS, seed=config.seed)
     with backend.hidden_start():
         gallery.save(path, samples, config.augment, title=name, seed=config.seed)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=not console.is_terminal, highlight=False, markup=False)

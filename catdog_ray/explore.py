@@ -11,12 +11,7 @@ from catdog_ray import config as configuration
 
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the tables."""
-    parser = command.Parser(
-        prog="python -m catdog_ray.explore",
-        description=__doc__.partition(": ")[2].capitalize(),
-        epilog=command.EPILOG,
-        allow_abbrev=False,
-    )
+    parser = command.parser_of("explore", __doc__.partition(": ")[2].capitalize())
     add = parser.add_argument
     add("data", metavar="DATA", help="zip archive, folder, URL, name of a published set, or 'drawn'")
     add("--save-figure", type=Path, metavar="FILE", help="draw samples and one picture under each augmentation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +10,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, Multiple
 
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_impression, is_shown
+from catdog_ray.curves import Band
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
 from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_below, new_figure, style
 from catdog_ray.retrained import BASELINE
@@ -39,7 +40,6 @@ def draw(found: Comparison) -> list[Drawing]:
 
 
 def _best_so_far(found: Comparison) -> Iterator[Drawing]:
-    colours = Colours(found)
     counts = {len(item.studies) for item in found.groups}
     if counts == {1}:
         what = "One search of each method."
@@ -51,19 +51,9 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
     for axis, words in _AXIS_NAMES.items():
         figure = new_figure()
         axes = figure.subplots()
-        shown = False
-        for name, middle in found.bands[axis].items():
-            if middle is None:
-                continue
-            shown = True
-            colour = colours.of(name)
-            label = f"{name} (n={middle.seeds})"
-            line = colours.line(name)
-            axes.step(middle.grid, middle.middle, where="post", color=colour, ls=line, linewidth=1.8, label=label)
-            if middle.seeds > 1:
-                axes.fill_between(middle.grid, middle.low, middle.high, step="post", color=colour, alpha=0.2, lw=0)
-        if not shown:
+        if not _bands(axes, found, axis, lambda objective: objective):
             continue
+        axes.set_ylim(bottom=_floor([middle for middle in found.bands[axis].values() if middle is not None]))
         percent_axis(axes.yaxis)
         _spending_axis(axes, axis)
         axes.set_ylabel("best selection objective so far")
@@ -74,32 +64,41 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
             section=SEARCHES,
             name=f"best-{axis.replace('_', '-')}",
             title=f"Best so far against {words.split(',')[0]}",
-            caption=f"{what} A trial counts from the moment it ended; a search that ended keeps its value.",
+            caption=f"{what} A trial counts from the moment it ended; a search that ended keeps its value. The axis "
+            "begins a little below what was known after a tenth of the spending.",
         )
     if found.reference is not None:
-        yield from _regret(found, colours, found.reference)
+        yield from _regret(found, found.reference)
 
 
-def _regret(found: Comparison, colours: Colours, reference: float) -> Iterator[Drawing]:
+def _bands(axes: Axes, found: Comparison, axis: str, shown_as: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Step and band of every method's best objective, `shown_as` something of it; whether there was one."""
+    colours = Colours(found)
+    bands = {name: band for name, band in found.bands[axis].items() if band is not None}
+    for name, band in bands.items():
+        colour, label = colours.of(name), f"{name} (n={band.seeds})"
+        line = colours.line(name)
+        axes.step(band.grid, shown_as(band.middle), where="post", color=colour, ls=line, linewidth=1.8, label=label)
+        if band.seeds > 1:
+            edges = shown_as(band.low), shown_as(band.high)
+            axes.fill_between(band.grid, *edges, step="post", color=colour, alpha=0.2, lw=0)
+    return bool(bands)
+
+
+def _floor(bands: Sequence[Band]) -> float:
+    """Where the axis begins: a little below all that was known after a tenth of the spending, when searches differ."""
+    known = [np.where(np.isnan(item.low), item.middle, item.low) for item in bands]
+    starts = [item.grid[0] + 0.1 * (item.grid[-1] - item.grid[0]) for item in bands]
+    later = [low[item.grid >= start] for low, item, start in zip(known, bands, starts, strict=True)]
+    lowest, highest = min(float(low.min()) for low in later), max(float(item.middle.max()) for item in bands)
+    return max(0.0, lowest - 0.25 * max(highest - lowest, 0.01))
+
+
+def _regret(found: Comparison, reference: float) -> Iterator[Drawing]:
     figure = new_figure()
     axes = figure.subplots()
-    for name, middle in found.bands["epochs"].items():
-        if middle is None:
-            continue
-        colour = colours.of(name)
-        axes.step(
-            middle.grid,
-            reference - middle.middle,
-            where="post",
-            color=colour,
-            linestyle=colours.line(name),
-            linewidth=1.8,
-            label=f"{name} (n={middle.seeds})",
-        )
-        if middle.seeds > 1:
-            axes.fill_between(
-                middle.grid, reference - middle.high, reference - middle.low, step="post", color=colour, alpha=0.2, lw=0
-            )
+    if not _bands(axes, found, "epochs", lambda objective: reference - objective):
+        return
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
     axes.set_ylabel("simple regret (points)")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from catdog_ray.data import Images
@@ -23,7 +22,7 @@ class FigureError(UserError):
 
 def require_writable(path: Path) -> None:
     """FigureError where the name's ending is no picture's, or its folder is not there."""
-    endings = sorted({"png", "pdf", "svg", "jpg", "webp"})
+    endings = ("jpg", "pdf", "png", "svg", "webp")
     if path.suffix.lower().removeprefix(".") not in endings:
         raise FigureError(f"--save-figure: {path} must end with one of {', '.join('.' + e for e in endings)}")
     if not path.parent.is_dir():
@@ -63,7 +62,6 @@ def save(
         for words, alone in augmentations(settings).items():
             rows.append((words, [first, *augmented(first, alone, count=columns - 1, seed=seed)]))
     figure = Figure(figsize=(1.5 * columns + 1, 1.6 * len(rows) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, parse_math=False)
     for axes_row, (words, pictures) in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         for axes in axes_row:

@@ -15,8 +15,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-COMPARED = ("ray", "keras")
-
 
 def inspect(storage_path: str, name: str) -> dict[str, Any]:
     """Versions, digest of the package, GPUs, and whether `storage_path` can be read and written.
@@ -24,12 +22,17 @@ def inspect(storage_path: str, name: str) -> dict[str, Any]:
     Reads `driver` there, which the driver has written, and writes `name` beside it.
     """
     return {
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        **{library: version(library) for library in COMPARED},
+        **compared(),
         "package": package_digest(),
         "gpus": len(gpus()),
         "storage": storage_fault(storage_path, name),
     }
+
+
+def compared() -> dict[str, str | None]:
+    """Versions that must be the driver's on every node."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{library: version(library) for library in ("ray", "keras")}}
 
 
 def version(library: str) -> str | None:

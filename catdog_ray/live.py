@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -38,6 +37,11 @@ class _Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Text that nobody's markup changes, in whole lines where no terminal breaks them."""
+    console.print(text, style=style, soft_wrap=not console.is_terminal, highlight=False, markup=False)
+
+
 class LiveView:
     """Shows `Progress` until the block ends. `show` is what a search is handed as its callback."""
 
@@ -52,9 +56,7 @@ class LiveView:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -133,11 +135,19 @@ def clock(seconds: float) -> str:
 
 
 def print_results(console: Console, studies: Sequence[Study]) -> None:
-    """The final table: every study's retrained configurations beside the brief's figures."""
+    """Every study's search in a line, and what was retrained, if anything was, beside the brief's figures."""
     for study in studies:
+        say(console, f"{study.title}: {search_line(study)}")
+    if any(study.retrain for study in studies):
+        _print_retrained(console, studies)
+    if any(study.is_drawn for study in studies):
         console.print(
-            f"{study.title}: {search_line(study)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
+            "Drawn data: these figures show that the pipeline works; they say nothing about photographs.",
+            style="yellow",
         )
+
+
+def _print_retrained(console: Console, studies: Sequence[Study]) -> None:
     table = Table(title="accuracy after retraining", title_justify="left")
     several = len(studies) > 1
     for name in (["study"] if several else []) + [
@@ -150,7 +160,7 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
     for study in studies:
         for result in milestones(study):
             cells = [result.title, str(result.milestone), percent(result.train.mean), result.test.text()]
-            table.add_row(*([study.name] if several else []), *cells)
+            table.add_row(*map(Text, [study.name] if several else []), *map(Text, cells))
     table.add_section()
     for what, train, validation in BRIEF:
         name, epochs = what.rsplit(", ", 1)
@@ -159,10 +169,4 @@ def print_results(console: Console, studies: Sequence[Study]) -> None:
     console.print(table)
     for study in studies:
         for result in {found.configuration: found for found in milestones(study)}.values():
-            text = f"{study.name}, {result.title}: {result.hyperparameters.text()}"
-            console.print(text, soft_wrap=not console.is_terminal, highlight=False, markup=False)
-    if any(study.is_drawn for study in studies):
-        console.print(
-            "Drawn data: these figures show that the pipeline works; they say nothing about photographs.",
-            style="yellow",
-        )
+            say(console, f"{study.name}, {result.title}: {result.hyperparameters.text()}")

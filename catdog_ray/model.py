@@ -57,15 +57,32 @@ def build(
     Input (n, image_size, image_size, 3) floats in [0, 1]; output (n, classes) probabilities. Layers compute in Keras'
     dtype policy of the moment. Raises BuilderError where `settings.builder` gives something else.
     """
-    if settings.builder is not None:
-        return _own(
-            hyperparameters,
-            settings.builder,
-            image_size=image_size,
-            classes=classes,
+    if settings.builder is None:
+        network = _four_blocks(hyperparameters, settings, image_size=image_size, classes=classes)
+    else:
+        network = _own(hyperparameters, settings.builder, image_size=image_size, classes=classes)
+    if not network.compiled:
+        network.compile(
+            optimizer=recipe.optimizer(hyperparameters.number("learning_rate", 1e-3)),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
             jit_compile=jit_compile,
-            recipe=recipe,
         )
+        # TensorFlow traces a step that creates variables a second time.
+        network.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, classes)))
+        network.reset_metrics()
+    elif recipe != PLAIN:
+        raise BuilderError(
+            f"{settings.builder} returns a compiled model, whose optimizer is its own; for "
+            "train.learning_rate_schedule and train.ema_momentum return it uncompiled"
+        )
+    network.optimizer.build(network.trainable_variables)
+    return network
+
+
+def _four_blocks(
+    hyperparameters: HyperParameters, settings: ModelSettings, *, image_size: int, classes: int
+) -> keras.Model:
     filters = int(hyperparameters.number("conv_filters"))
     kernel = int(hyperparameters.number("conv_kernel"))
     units = int(hyperparameters.number("dense_units"))
@@ -80,50 +97,21 @@ def build(
     layers += [keras.layers.Dense(units, activation="relu") for _ in range(dense_layers)]
     # In float32 under mixed precision too: a softmax of eight bits would blunt the loss.
     layers.append(keras.layers.Dense(classes, activation="softmax", dtype="float32"))
-    model = keras.Sequential(layers)
-    model.compile(
-        optimizer=recipe.optimizer(hyperparameters.number("learning_rate")),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=jit_compile,
-    )
-    _create_variables(model, classes)
-    return model
+    return keras.Sequential(layers)
 
 
 class BuilderError(Exception):
     """The user's function raised, or what it returned cannot be trained here."""
 
 
-def _own(
-    hyperparameters: HyperParameters,
-    name: str,
-    *,
-    image_size: int,
-    classes: int,
-    jit_compile: bool | str,
-    recipe: Recipe,
-) -> keras.Model:
-    """What `function(hyperparameters, input_shape, classes)` returns, compiled if it is not yet."""
+def _own(hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int) -> keras.Model:
+    """What `function(hyperparameters, input_shape, classes)` returns."""
     function = builder.resolve(name)
     try:
         model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
     _require_trainable(name, model, image_size=image_size, classes=classes)
-    if model.compiled and recipe != PLAIN:
-        raise BuilderError(
-            f"{name} returns a compiled model, whose optimizer is its own; for train.learning_rate_schedule and "
-            "train.ema_momentum return it uncompiled"
-        )
-    if not model.compiled:
-        model.compile(
-            optimizer=recipe.optimizer(hyperparameters.number("learning_rate", 1e-3)),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=jit_compile,
-        )
-    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -143,13 +131,6 @@ def _require_trainable(name: str, model: Any, *, image_size: int, classes: int) 
         )
     if not model.trainable_variables:
         raise BuilderError(f"{name} must return a model that can learn, got one without trainable weights")
-
-
-def _create_variables(model: keras.Model, classes: int) -> None:
-    """Those of optimizer and metrics too: TensorFlow traces a step that creates variables a second time."""
-    model.optimizer.build(model.trainable_variables)
-    model.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, classes)))
-    model.reset_metrics()
 
 
 def layers_of(network: keras.Model) -> Iterator[keras.Layer]:

@@ -111,11 +111,8 @@ class Oracle:
         self.finish(row.trial, row.status, row.epochs, row.objective)
 
 
-def bayesian_oracle(space: Mapping[str, Range], *, seed: int, startup_trials: int | None) -> Any:
-    """Keras Tuner's oracle over `space`; it never gives up after failures, and it writes no files.
-
-    `startup_trials` None leaves the number of random points to Keras Tuner: three times the dimensions.
-    """
+def bayesian_oracle(space: Mapping[str, Range], *, seed: int, startup_trials: int) -> Any:
+    """Keras Tuner's oracle over `space`; it never gives up after failures, and it writes no files."""
     import keras_tuner
 
     class Silent(keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]

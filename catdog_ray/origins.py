@@ -45,7 +45,7 @@ class Source(Protocol):
         """In the order of the labels."""
         ...
 
-    def identity(self, image_size: int) -> str:
+    def identity(self) -> str:
         """A key that changes with the content and the size."""
         ...
 
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Every file, readable or not."""
         ...
 
-    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
+    def fill(self, folder: Path, on_progress: Progress | None) -> None:
         """Decode everything into a folder of the cache."""
         ...
 
@@ -120,10 +120,10 @@ class _Drawn:
         self._train, self._test, self._seed = settings.drawn_train, settings.drawn_test, settings.drawn_seed
         self._size = settings.image_size
 
-    def identity(self, image_size: int) -> str:
+    def identity(self) -> str:
         # The code that draws is part of the content.
         code = [inspect.getsource(module) for module in (animals, drawn)]
-        return cache.key(DRAWN, self._train, self._test, self._seed, image_size, *code)
+        return cache.key(DRAWN, self._train, self._test, self._seed, self._size, *code)
 
     def items(self) -> list[Item]:
         pixels, labels = drawn.draw(self._train + self._test, size=self._size, seed=self._seed)
@@ -132,17 +132,17 @@ class _Drawn:
             for index, (label, file) in enumerate(zip(labels, self._files(labels), strict=True))
         ]
 
-    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
+    def fill(self, folder: Path, on_progress: Progress | None) -> None:
         def decode_into(allocate: cache.Allocate) -> tuple[cache.Decoded, cache.Decoded]:
             count = self._train + self._test
-            pixels, labels = drawn.draw(count, size=image_size, seed=self._seed)
+            pixels, labels = drawn.draw(count, size=self._size, seed=self._seed)
             if on_progress is not None:
                 on_progress(count, count)
             files = self._files(labels)
             parts = (("train", slice(0, self._train)), ("test", slice(self._train, count)))
             return tuple(_written(allocate, name, pixels[s], labels[s], files[s]) for name, s in parts)  # type: ignore[return-value]
 
-        cache.fill(folder, image_size, decode_into, class_names=self.class_names, skipped=tuple)
+        cache.fill(folder, self._size, decode_into, class_names=self.class_names)
 
     def _files(self, labels: np.ndarray) -> tuple[str, ...]:
         """`train/cats/000000`; both splits count from 0."""
@@ -165,16 +165,16 @@ class _Files:
     """A tree of files, in an archive or a folder, with train/ and validation/ (or classes) somewhere near its root."""
 
     def __init__(self, name: str, reader: Reader, settings: DataSettings) -> None:
-        self.name, self._reader = printable(name), reader
+        self.name, self._reader, self._size = printable(name), reader, settings.image_size
         self._entries, self.class_names = find_layout(
             self.name, sorted(reader.names()), test_share=settings.test_share, seed=settings.split_seed
         )
 
-    def identity(self, image_size: int) -> str:
+    def identity(self) -> str:
         names = [entry for split in SPLITS for entry, _, _ in self._entries[split]]
         shown = [entry[1:] for split in SPLITS for entry in self._entries[split]]
         digest = hashlib.sha256(repr(shown).encode()).hexdigest()
-        return cache.key(self.name, image_size, digest, *self._reader.identity(names))
+        return cache.key(self.name, self._size, digest, *self._reader.identity(names))
 
     def items(self) -> list[Item]:
         return [
@@ -183,9 +183,7 @@ class _Files:
             for name, shown, label in self._entries[split]
         ]
 
-    def fill(self, folder: Path, image_size: int, on_progress: Progress | None) -> None:
-        skipped: list[str] = []
-
+    def fill(self, folder: Path, on_progress: Progress | None) -> None:
         def decode_into(allocate: cache.Allocate) -> tuple[cache.Decoded, cache.Decoded]:
             total = sum(len(entries) for entries in self._entries.values())
             done = itertools.count(1)
@@ -196,19 +194,18 @@ class _Files:
 
             with decoders() as threads:
                 train, test = (
-                    self._decode_split(threads, allocate(name, len(self._entries[split])), split, skipped, tell)
+                    self._decode_split(threads, allocate(name, len(self._entries[split])), split, tell)
                     for name, split in zip(("train", "test"), SPLITS, strict=True)
                 )
             return train, test
 
-        cache.fill(folder, image_size, decode_into, class_names=self.class_names, skipped=lambda: skipped)
+        cache.fill(folder, self._size, decode_into, class_names=self.class_names)
 
     def _decode_split(
         self,
         threads: ThreadPoolExecutor,
         pixels: np.ndarray,
         split: str,
-        skipped: list[str],
         tell: Callable[[], None],
     ) -> cache.Decoded:
         """Every thread writes its picture in its place, so that none waits in memory for the one before it."""
@@ -222,6 +219,7 @@ class _Files:
             return True
 
         kept: list[int] = []
+        skipped: list[str] = []
         for index, is_readable in enumerate(threads.map(decode_one, range(len(entries)))):
             if is_readable:
                 kept.append(index)
@@ -229,4 +227,4 @@ class _Files:
                 skipped.append(entries[index][1])
             tell()
         labels = np.array([entries[index][2] for index in kept], np.int32)
-        return cache.Decoded(pixels, kept, labels, tuple(entries[index][1] for index in kept))
+        return cache.Decoded(pixels, kept, labels, tuple(entries[index][1] for index in kept), tuple(skipped))

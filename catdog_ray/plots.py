@@ -13,7 +13,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -75,9 +74,8 @@ _TUNED_COLOURS = ("#1f77b4", "#1b9e77", "#7570b3", "#666666")
 
 def save_curves(path: Path, rows: Sequence[RetrainEpochRow], *, title: str, milestones: Sequence[int]) -> None:
     """Loss and accuracy over the epochs of retraining: training dashed, test solid, one thin line per seed."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure = new_figure(11, 4.2)
+    figure.suptitle(title, parse_math=False)
     tuned = sorted({row.configuration for row in rows} - {"baseline"})
     colours = {name: _TUNED_COLOURS[index % len(_TUNED_COLOURS)] for index, name in enumerate(tuned)}
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -117,9 +115,7 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float = 5.6, height: float = 3.8) -> Figure:
     """An empty figure in inches; one panel is as wide as a phone shows legibly."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def legend_below(figure: Figure, axes: Axes, *, columns: int = 2) -> Legend:

@@ -11,11 +11,10 @@ from catdog_ray.settings import ConfigError
 
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the predictions."""
-    parser = command.Parser(
-        prog="python -m catdog_ray.predict",
-        description=__doc__.partition(": ")[2],
+    parser = command.parser_of(
+        "predict",
+        __doc__.partition(": ")[2],
         epilog="exit codes: 0 done (bad pictures are named), 2 something to change, such as no readable picture at all",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("study", type=Path, metavar="STUDY", help="folder of a study with a model, such as results/quickstart")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -80,11 +79,7 @@ def _probe(storage_path: str) -> Iterator[str]:
 
 def _fault(node: Mapping[str, Any], said: Mapping[str, Any], storage_path: str) -> str | None:
     """What is wrong with a node, and the cure."""
-    here = {
-        "python": ".".join(map(str, sys.version_info[:2])),
-        **{library: inspection.version(library) for library in inspection.COMPARED},
-    }
-    for library, wanted in here.items():
+    for library, wanted in inspection.compared().items():
         if said[library] != wanted:
             cure = f"pip install {library}=={wanted}" if library != "python" else f"run it with Python {wanted}"
             return f"has {library} {said[library] or 'not at all'}, the driver {wanted}; there: {cure}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 from pathlib import Path
+
+from catdog_ray import inspection
 
 _VERSIONS = (
     *("catdog_ray", "ray", "optuna", "keras", "tensorflow", "jax", "torch", "keras-tuner", "numpy", "scipy"),
@@ -17,13 +18,8 @@ _VERSIONS = (
 
 def versions() -> dict[str, str]:
     """Installed versions of what results depend on; importing nothing."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {name: inspection.version(name) for name in _VERSIONS}
+    return {"python": platform.python_version()} | {name: found for name, found in installed.items() if found}
 
 
 def keras_backend() -> str:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from catdog_ray import comparison, config, data, figures, report, space_figures, summary, tables, trial_figures
+from catdog_ray import (
+    comparison,
+    config,
+    data,
+    decoding,
+    figures,
+    report,
+    space_figures,
+    summary,
+    tables,
+    trial_figures,
+)
 from catdog_ray.compare import Study
 from catdog_ray.comparison import Comparison
 from catdog_ray.files import replace_file, to_json
@@ -143,10 +151,7 @@ def _pictures(found: Comparison, source: str | None) -> dict[str, bytes]:
     if not wanted or place is None:
         return {}
     try:
-        # Only the section on data matters, so that a study of an older config can still be shown.
-        shipped = config.load().data
-        raw = first.facts["config"]["data"]
-        settings = dataclasses.replace(shipped, **{key: value for key, value in raw.items() if hasattr(shipped, key)})
+        settings = config.from_dict(first.facts["config"]).data
         splits = data.load(dataclasses.replace(settings, source=str(place)))
     except UserError:
         if source is None:
@@ -159,7 +164,5 @@ def _pictures(found: Comparison, source: str | None) -> dict[str, bytes]:
     shown = {}
     for file, pixels in zip(splits.test.files, splits.test.pixels, strict=True):
         if file in wanted:
-            target = io.BytesIO()
-            Image.fromarray(pixels).save(target, format="PNG")
-            shown[file] = target.getvalue()
+            shown[file] = decoding.encode(pixels)
     return shown

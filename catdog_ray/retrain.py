@@ -12,12 +12,7 @@ from catdog_ray.rules import at_least
 
 def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the retraining."""
-    parser = command.Parser(
-        prog="python -m catdog_ray.retrain",
-        description=__doc__.partition(": ")[2].capitalize(),
-        epilog=command.EPILOG,
-        allow_abbrev=False,
-    )
+    parser = command.parser_of("retrain", __doc__.partition(": ")[2].capitalize())
     add = parser.add_argument
     add("study", type=Path, metavar="STUDY", help="folder of a study, such as results/quickstart")
     add("--epochs", type=int, nargs="+", metavar="N", help="milestones (retrain.milestones; default: the study's)")
@@ -29,14 +24,14 @@ def main(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     at_least("--top-k", flags.top_k, 1)
     saved = command.saved_config(flags.study)
-    overrides = {
-        "retrain.enabled": True,
-        "retrain.milestones": flags.epochs or list(saved.retrain.milestones),
-        "retrain.seeds": saved.retrain.seeds if flags.seeds is None else flags.seeds,
-        "data.source": flags.data or saved.data.source,
-        "cluster.address": flags.address or saved.cluster.address,
+    named = {
+        "retrain.milestones": flags.epochs,
+        "retrain.seeds": flags.seeds,
+        "data.source": flags.data,
+        "cluster.address": flags.address,
     }
-    config = configuration.load(base=saved, overrides={**overrides, **command.assignments(flags.set, {})})
+    given = {"retrain.enabled": True} | {key: value for key, value in named.items() if value is not None}
+    config = configuration.load(base=saved, overrides={**given, **command.assignments(flags.set, given)})
     command.require_resumable(saved, config, flags.study, "")
 
     from catdog_ray import show

@@ -11,7 +11,7 @@ from catdog_ray import cluster, trial
 from catdog_ray.data import Splits
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.recorder import OnProgress
+from catdog_ray.recorder import OnProgress, trial_name
 from catdog_ray.records import RetrainRow, TrialRow, best_trial
 from catdog_ray.retraining_recorder import ModelFile, RetrainingRecorder, run_name
 from catdog_ray.searchers import Planned, StudySearcher
@@ -44,7 +44,7 @@ def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> l
         rest.remove(row)
         point = HyperParameters.of({name: row.hyperparameters[name] for name in config.space})
         if point not in [candidate.hyperparameters for candidate in found]:
-            name = "baseline" if point == baseline else f"trial-{row.trial:04d}"
+            name = "baseline" if point == baseline else trial_name(row.trial)
             found.append(Candidate(name, point, row.trial, row.objective))
     if "baseline" in config.retrain.configurations and all(item.configuration != "baseline" for item in found):
         found.append(Candidate("baseline", baseline, None, None))
@@ -86,9 +86,7 @@ def run(
             arguments={
                 "train": splits.train.joined(splits.selection),
                 "test": splits.test,
-                "model_settings": config.model,
-                "augment_settings": config.augment,
-                "train_settings": config.train,
+                "settings": config.fit,
                 "milestones": config.retrain.milestones,
                 "threads": share.threads,
             },

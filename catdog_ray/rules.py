@@ -190,7 +190,9 @@ def _check_hyperparameter(name: str, found: Range) -> None:
     if name in ("learning_rate", "dropout_rate"):
         values = list(found.choices) if isinstance(found, Choice) else [found.low, found.high]
         for value in values:
-            if not isinstance(value, (int, float)) or (name == "learning_rate" and value <= 0):
+            if not isinstance(value, (int, float)):
+                raise ConfigError(f"space.{name} must be numbers, got {value!r}")
+            if name == "learning_rate" and value <= 0:
                 raise ConfigError(f"space.{name} must be above 0, got {value!r}")
             if name == "dropout_rate" and not 0 <= value <= 0.95:
                 raise ConfigError(f"space.{name} must lie between 0 and 0.95, got {value!r}")

@@ -67,9 +67,7 @@ def run(
             arguments={
                 "train": train,
                 "selection": selection,
-                "model_settings": config.model,
-                "augment_settings": config.augment,
-                "train_settings": config.train,
+                "settings": config.fit,
                 "epochs": settings.max_epochs,
                 "scoring_window": settings.scoring_window,
                 "seed": config.seed,

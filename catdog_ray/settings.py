@@ -143,6 +143,15 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class FitSettings:
+    """What training one model needs of a config. `augment` None trains on the images as they are."""
+
+    model: ModelSettings
+    augment: AugmentSettings | None
+    train: TrainSettings
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """How configurations are proposed, stopped early and scored."""
 
@@ -197,6 +206,11 @@ class Config:
     search: SearchSettings
     retrain: RetrainSettings
     cluster: ClusterSettings
+
+    @property
+    def fit(self) -> FitSettings:
+        """What training one model needs of it."""
+        return FitSettings(self.model, self.augment, self.train)
 
     def as_dict(self) -> dict[str, Any]:
         """The config as plain JSON values; `config.from_dict` reads it back."""

@@ -57,9 +57,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
         )
     live.print_results(console, [found])
     written = sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    console.print(
-        f"written to {folder}: {', '.join(written)}", soft_wrap=not console.is_terminal, highlight=False, markup=False
-    )
+    live.say(console, f"written to {folder}: {', '.join(written)}")
     if not found.trials and not with_search:
         raise RunFailed(f"no trial has ended yet; go on with the search first: {_again(folder, config, True)}")
     if not found.trials and config.search.time_budget_s is not None:

@@ -69,7 +69,7 @@ def _slices(found: Comparison) -> Drawing:
                 chosen = [index for index, row in enumerate(rows) if row.status == status]
                 axes.scatter(
                     values[chosen],
-                    [rows[index].objective or np.nan for index in chosen],
+                    [rows[index].objective or 0.0 for index in chosen],
                     s=13,
                     marker=colours.marker(item.name),
                     facecolors=face,

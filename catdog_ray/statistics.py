@@ -97,15 +97,10 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
     if not len(first) == len(second) > 0:
         raise ValueError(f"paired values must be as many on both sides, and not none: {len(first)} and {len(second)}")
     differences = [a - b for a, b in zip(first, second, strict=True)]
-    n = len(differences)
-    mean = math.fsum(differences) / n
-    if n < 2:
-        return Difference(n, mean, None, None, None)
-    sd = float(np.std(differences, ddof=1))
-    if sd <= 1e-12:
-        return Difference(n, mean, 0.0, None, None)
-    half = student_quantile(n - 1) * sd / math.sqrt(n)
-    return Difference(n, mean, sd, mean - half, mean + half)
+    found = estimate(differences, cut=False)
+    if found.sd is not None and found.sd <= 1e-12:
+        return Difference(found.n, found.mean, 0.0, None, None)
+    return Difference(found.n, found.mean, found.sd, found.low, found.high)
 
 
 def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:

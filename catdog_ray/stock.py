@@ -176,7 +176,7 @@ def _tuner(work: _Work, send: Send) -> Any:
     import keras_tuner
 
     from catdog_ray import model
-    from catdog_ray.train import Diverged, FitSettings, fit
+    from catdog_ray.train import Diverged, fit
 
     config = configuration.from_dict(work.config)
     space = config.space
@@ -200,7 +200,7 @@ def _tuner(work: _Work, send: Send) -> Any:
                 oracle.from_keras_tuner(hp.values, space),
                 work.train,
                 work.selection,
-                settings=FitSettings(config.model, config.augment, config.train),
+                settings=config.fit,
                 epochs=config.search.max_epochs,
                 seed=config.seed,
                 on_epoch=score.on_epoch,

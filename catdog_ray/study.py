@@ -32,11 +32,10 @@ from catdog_ray import (
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
-from catdog_ray.records import OBJECTIVE, Progress, RecordError, best_trial
+from catdog_ray.recorder import OnProgress
+from catdog_ray.records import OBJECTIVE, RecordError, best_trial
 from catdog_ray.schema import SCHEMA_VERSION
 from catdog_ray.settings import STOCK, Config, ConfigError, UserError
-
-OnProgress = Callable[[Progress], None]
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def run(
         try:
             searches = with_search and _has_trials_left(study, config)
             # Asked now too: what cannot be retrained is not to be told after hours of search.
-            retrains = _is_retraining_due(study, config, top=top)
+            retrains = retraining.is_due(study, config, _chosen(study, config, top=top))
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
@@ -76,7 +75,8 @@ def run(
                     with copier.copying(shared):
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
-                    searches, retrains = False, _is_retraining_due(study, config, top=top)
+                    searches, chosen = False, _chosen(study, config, top=top)
+                    retrains = retraining.is_due(study, config, chosen)
                 if searches or retrains:
                     with cluster.connect(config.cluster) as running_on:
                         describe(nodes=list(running_on.nodes))
@@ -91,8 +91,7 @@ def run(
                                 search.run(study, config, splits.train, splits.selection, **watched)
                                 describe(searched=True)
                                 describe(nodes=list(running_on.grown()))
-                            if _can_retrain(study, config):
-                                chosen = retraining.candidates(config, study.trials.read(), top=top)
+                            if chosen := _chosen(study, config, top=top):
                                 describe(retrain_epochs=config.retrain.milestones[-1])
                                 retraining.run(study, config, splits, chosen, **watched)
                 else:
@@ -115,22 +114,16 @@ def run(
 def lost(folder: Path, config: Config, *, top: int = 1) -> list[tuple[str, int]]:
     """The retraining runs, (configuration, seed), that were asked for and have not reached their last milestone."""
     study = StudyDirectory(folder)
-    if not _can_retrain(study, config):
-        return []
-    return retraining.missing(study, config, retraining.candidates(config, study.trials.read(), top=top))
+    return retraining.missing(study, config, _chosen(study, config, top=top))
 
 
-def _can_retrain(study: StudyDirectory, config: Config) -> bool:
-    """Without a best trial the command fails; retraining the baseline first would only make it late."""
+def _chosen(study: StudyDirectory, config: Config, *, top: int) -> list[retraining.Candidate]:
+    """What is to be retrained. Without a best trial the command fails; the baseline alone would only make it late."""
+    trials = study.trials.read()
     wants_best = "best" in config.retrain.configurations
-    return config.retrain.enabled and not (wants_best and best_trial(study.trials.read()) is None)
-
-
-def _is_retraining_due(study: StudyDirectory, config: Config, *, top: int) -> bool:
-    """Whether there is a run to train; Ray is not started for nothing."""
-    if not _can_retrain(study, config):
-        return False
-    return retraining.is_due(study, config, retraining.candidates(config, study.trials.read(), top=top))
+    if not config.retrain.enabled or (wants_best and best_trial(trials) is None):
+        return []
+    return retraining.candidates(config, trials, top=top)
 
 
 def _require_network(config: Config, splits: data.Splits, *, call: Callable[..., Any]) -> None:

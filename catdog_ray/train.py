@@ -7,7 +7,6 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,10 @@ from catdog_ray import augment, backend, evaluation, model
 from catdog_ray.data import Images
 from catdog_ray.files import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
-from catdog_ray.settings import JIT_COMPILE, AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.settings import JIT_COMPILE, FitSettings
 from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What `fit` needs of a config. `augment` None trains on the images as they are."""
-
-    model: ModelSettings
-    augment: AugmentSettings | None
-    train: TrainSettings
 
 
 class Diverged(Exception):

@@ -19,7 +19,7 @@ from ray import tune
 from catdog_ray import metrics
 from catdog_ray.data import Images
 from catdog_ray.records import EpochRow, objective
-from catdog_ray.settings import AugmentSettings, ModelSettings, TrainSettings
+from catdog_ray.settings import FitSettings, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def run_trial(
     *,
     train: Images,
     selection: Images,
-    model_settings: ModelSettings,
-    augment_settings: AugmentSettings,
-    train_settings: TrainSettings,
+    settings: FitSettings,
     epochs: int,
     scoring_window: int,
     seed: int,
@@ -46,15 +44,8 @@ def run_trial(
     Reports after every epoch; a diverged loss ends the trial with `failure` set instead of raising, because Ray
     retries what raises.
     """
-    course = _Course(parameters, train_settings.checkpoint_epochs, scoring_window=scoring_window)
-    course.fit(
-        train,
-        selection,
-        settings=(model_settings, augment_settings, train_settings),
-        epochs=epochs,
-        seed=seed,
-        threads=threads,
-    )
+    course = _Course(parameters, settings, scoring_window=scoring_window)
+    course.fit(train, selection, epochs=epochs, seed=seed, threads=threads)
 
 
 def run_retraining(
@@ -62,9 +53,7 @@ def run_retraining(
     *,
     train: Images,
     test: Images,
-    model_settings: ModelSettings,
-    augment_settings: AugmentSettings,
-    train_settings: TrainSettings,
+    settings: FitSettings,
     milestones: tuple[int, ...],
     threads: int,
 ) -> None:
@@ -76,7 +65,7 @@ def run_retraining(
     """
     from catdog_ray.evaluation import evaluate, predict
 
-    flip = train_settings.test_time_flip
+    flip = settings.train.test_time_flip
 
     def at_milestone(row: EpochRow, network: keras.Model) -> Report:
         if row.epoch not in milestones:
@@ -90,20 +79,13 @@ def run_retraining(
 
     course = _Course(
         parameters,
-        train_settings.checkpoint_epochs,
+        settings,
         scoring_window=None,
         extra=at_milestone,
         always_save=milestones,
         keep_model=bool(parameters["keep_model"]),
     )
-    course.fit(
-        train,
-        test,
-        settings=(model_settings, augment_settings, train_settings),
-        epochs=milestones[-1],
-        seed=parameters["seed"],
-        threads=threads,
-    )
+    course.fit(train, test, epochs=milestones[-1], seed=parameters["seed"], threads=threads)
 
 
 def check_network(
@@ -135,7 +117,6 @@ def check_network(
             return (
                 f"its model must put out probabilities, such as after a softmax; got {rows[0].tolist()} for a picture"
             )
-        network.optimizer.build(network.trainable_variables)
     except KeyError as error:
         return f"its compiled model must report {error}; compile it with metrics=['accuracy'], or return it uncompiled"
     except Exception as error:  # the user's code, and Keras on it, may raise anything
@@ -149,35 +130,26 @@ class _Course:
     def __init__(
         self,
         parameters: Mapping[str, Any],
-        checkpoint_epochs: int,
+        settings: FitSettings,
         *,
         scoring_window: int | None,
         extra: Callable[[EpochRow, keras.Model], Report] | None = None,
         always_save: tuple[int, ...] = (),
         keep_model: bool = False,
     ) -> None:
-        self._parameters, self._checkpoint_epochs = parameters, checkpoint_epochs
+        self._parameters, self._settings = parameters, settings
         self._window, self._extra, self._always_save = scoring_window, extra, always_save
         self._keep_model = keep_model
         self._accuracies: list[float] = []
         self._last: Report = {}
         self._images = 0
 
-    def fit(
-        self,
-        train: Images,
-        held_out: Images,
-        *,
-        settings: tuple[ModelSettings, AugmentSettings, TrainSettings],
-        epochs: int,
-        seed: int,
-        threads: int,
-    ) -> None:
+    def fit(self, train: Images, held_out: Images, *, epochs: int, seed: int, threads: int) -> None:
         from catdog_ray import backend
 
         backend.prepare(threads=threads)
         backend.forget_models()
-        from catdog_ray.train import Diverged, FitSettings, fit
+        from catdog_ray.train import Diverged, fit
 
         hyperparameters = HyperParameters.of(self._parameters["hyperparameters"])
         self._images = len(train.labels)
@@ -188,7 +160,7 @@ class _Course:
                     hyperparameters,
                     train,
                     held_out,
-                    settings=FitSettings(*settings),
+                    settings=self._settings,
                     epochs=epochs,
                     seed=seed,
                     on_epoch=self._on_epoch,
@@ -220,7 +192,7 @@ class _Course:
             images_per_second=self._images / max(row.seconds, 1e-9),
         )
         report = {**report, **(self._extra(row, network) if self._extra else {})}
-        if row.epoch % self._checkpoint_epochs and row.epoch not in self._always_save:
+        if row.epoch % self._settings.train.checkpoint_epochs and row.epoch not in self._always_save:
             tune.report(report)
             return
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:

@@ -16,6 +16,9 @@ from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, draw_lines, legend_belo
 from catdog_ray.retrained import BASELINE, Run, epochs_of
 from catdog_ray.tables import RETRAINING, TRIALS
 
+CUT = "cut by the time budget"
+"""A trial's end beside its status."""
+
 
 def draw_trials(found: Comparison) -> list[Drawing]:
     """All figures for which there is something to show."""
@@ -70,11 +73,16 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
     colour = Colours(found).of(item.name)
     figure = new_figure()
     axes = figure.subplots()
-    drawn = [(row, study.courses[row.trial].accuracies) for study in item.studies for row in study.trials]
-    drawn = [(row, accuracies) for row, accuracies in drawn if len(accuracies)]
+    drawn = [
+        (CUT if row.trial in cut else row.status, study.courses[row.trial].accuracies)
+        for study in item.studies
+        for cut in [early_stopping.cut_by_time(study)]
+        for row in study.trials
+    ]
+    drawn = [(end, accuracies) for end, accuracies in drawn if len(accuracies)]
     dense = len(drawn) > MANY
-    for status, alpha in (("stopped", 0.35), ("completed", 0.75), ("failed", 0.75)):
-        chosen = [accuracies for row, accuracies in drawn if row.status == status]
+    for status, alpha in (("stopped", 0.35), (CUT, 0.35), ("completed", 0.75), ("failed", 0.75)):
+        chosen = [accuracies for end, accuracies in drawn if end == status]
         if not chosen:
             continue
         length = max(map(len, chosen))
@@ -86,6 +94,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         ends = np.array([(len(each), each[-1]) for each in chosen])
         shape, shade = {
             "stopped": ("x", BASELINE_COLOUR if dense else INK),
+            CUT: ("|", BASELINE_COLOUR if dense else INK),
             "completed": ("o", colour),
             "failed": ("P", "#c9444d"),
         }[status]
@@ -94,7 +103,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
             label=f"{status} ({len(chosen):,})", rasterized=dense, zorder=3,
         )  # fmt: skip
     axes.autoscale()
-    longest = max((row.epochs for row, _ in drawn), default=1)
+    longest = max((len(accuracies) for _, accuracies in drawn), default=1)
     axes.set_xlim(0.4, longest + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     percent_axis(axes.yaxis)
@@ -109,7 +118,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         name=f"learning-{slug(item, found)}",
         title=f"Learning curves: {item.name}",
         caption="Every trial of every search, epoch by epoch"
-        + ("; crosses were stopped." if any(row.status == "stopped" for row, _ in drawn) else "."),
+        + ("; crosses were stopped." if any(end == "stopped" for end, _ in drawn) else "."),
     )
 
 

@@ -30,17 +30,18 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--target must be an accuracy above 0 and at most 1, got {flags.target!r}")
     folders = _folders(flags.studies)
 
-    from catdog_ray import live, publish
+    from catdog_ray import live, publish, summary
 
     console = live.make_console()
     found, written = publish.publish(
         folders, flags.output, skip_bad=flags.skip_bad, target=flags.target, data_source=flags.data
     )
     live.print_results(console, publish.as_studies(found))
+    live.say(console, "In short:")
+    for text in summary.sentences(found):
+        live.say(console, f"- {text}")
     for text in found.warnings:
-        console.print(
-            f"warning: {text}", style="yellow", soft_wrap=not console.is_terminal, highlight=False, markup=False
-        )
+        live.say(console, f"warning: {text}", style="yellow")
     for item in found.left_out:
         console.print(f"left out: {item.folder}: {item.reason}", style="yellow", highlight=False, markup=False)
     names = [str(path.relative_to(flags.output)) for path in written if path.suffix != ".svg"]

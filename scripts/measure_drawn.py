@@ -10,6 +10,7 @@ import argparse
 import statistics
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def measure(seed: int, flags: argparse.Namespace) -> dict[str, float]:
     def fit(what: str, point: HyperParameters, *, augmented: bool) -> tuple[float, float, float]:
         """(training accuracy, test accuracy, its mean over the last three epochs), without augmentation."""
         accuracies: list[float] = []
-        options = train.FitSettings(settings.model, settings.augment if augmented else None, settings.train)
+        options = settings.fit if augmented else replace(settings.fit, augment=None)
         network = train.fit(
             point,
             training,

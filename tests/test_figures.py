@@ -6,11 +6,13 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from make_studies import write_invented
 
 from catdog_ray import audit, comparison, figures
 from catdog_ray.comparison import Comparison
+from catdog_ray.curves import Band
 from catdog_ray.drawings import Colours, Drawing
 from catdog_ray.plots import BASELINE_COLOUR, INK, SURFACE
 from catdog_ray.retrained import BASELINE
@@ -84,6 +86,25 @@ def test_axes_have_units(drawings: list[Drawing]) -> None:
     captions = {drawing.name: drawing.caption for drawing in drawings}
     assert "brief: tuned, 125 epochs 82.7 %" in captions["retrained"]
     assert not any("brief: tuned" in text for text in by_name["retrained"])
+
+
+def test_the_axis_begins_below_what_was_known_early_on_and_not_at_the_first_guess(found: Comparison) -> None:
+    """Bands from 0.5, where a search begins, that stand between 0.75 and 0.8 after a tenth of the spending."""
+    grid = np.arange(0.0, 101.0)
+    middle = np.where(grid < 5, 0.5, 0.78)
+    band = Band(grid, middle, np.where(grid < 5, 0.5, 0.75), np.where(grid < 5, 0.5, 0.8), 3)
+    alone = Band(grid, middle, np.full(101, np.nan), np.full(101, np.nan), 1)
+    assert figures._floor([band]) == pytest.approx(0.75 - 0.25 * 0.03)
+    assert figures._floor([alone, band]) == figures._floor([band])
+    assert figures._floor([alone]) == pytest.approx(0.78 - 0.25 * 0.01)
+
+
+def test_there_is_no_figure_of_regret_without_a_course(found: Comparison) -> None:
+    """As where one of two searches has no score: it has a best objective, and no band."""
+    without = replace(found, bands={axis: dict.fromkeys(bands) for axis, bands in found.bands.items()})
+    names = {drawing.name for drawing in figures.draw(without)}
+    assert "retrained" in names
+    assert not names & {"regret", "best-epochs"}
 
 
 def test_an_axis_names_intervals_where_there_are_any(tmp_path: Path, drawings: list[Drawing]) -> None:

@@ -128,7 +128,7 @@ HOUSE = {
     "trial_figures": Room(13, "numpy matplotlib"),
     "summary": Room(12),
     "report": Room(13),
-    "publish": Room(14, "PIL"),
+    "publish": Room(14),
     "gallery": Room(10, "matplotlib numpy", inside_functions="augment"),
     "live": Room(10, "rich"),
     "answers": Room(11, "rich", inside_functions="keras numpy backend export model_file prediction"),

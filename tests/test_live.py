@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from make_rows import BASELINE, TUNED, progress, quickstart, retrain_row, trial_
 from rich.console import Console
 
 from catdog_ray import compare
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.live import LiveView, clock, print_results, progress_line, progress_table
 from catdog_ray.records import Progress
 from catdog_ray.words import percent
@@ -288,11 +290,27 @@ def test_several_studies_stand_in_one_table(tmp_path: Path) -> None:
     assert lines[-1] == DRAWN_WARNING
 
 
-def test_a_study_that_retrained_nothing_still_has_the_briefs_figures(tmp_path: Path) -> None:
+def test_a_study_that_retrained_nothing_has_no_table_of_it(tmp_path: Path) -> None:
     study = compare.read(write_study(tmp_path / "quickstart", quickstart(), trials=[trial_row(0)]))
-    assert [row[0] for row in rows(printed([study]))] == ["configuration", "brief: baseline", "brief: tuned"]
+    shown = printed([study])
+    assert rows(shown) == []
+    assert "1 trials" in shown[0]
+    assert not any("after retraining" in line for line in shown)
 
 
 def test_the_table_is_the_same_every_time(tmp_path: Path) -> None:
     study = written(tmp_path, seeds=2)
     assert printed([study]) == printed([study])
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    """Two studies, so that their names stand in the table."""
+    studies = []
+    for name in ("[/x]", "[red]y"):
+        folder = write_study(tmp_path / name.strip("[/]"), quickstart(), trials=[trial_row(0)])
+        facts = json.loads((folder / "study.json").read_text()) | {"name": name, "label": name}
+        (folder / "study.json").write_text(json.dumps(facts))
+        StudyDirectory(folder).retrain.append(retrain_row("baseline"))
+        studies.append(compare.read(folder))
+    shown = "\n".join(printed(studies))
+    assert all(shown.count(name) >= 2 for name in ("[/x]", "[red]y"))

@@ -67,3 +67,8 @@ def test_a_figure_is_replaced(figure: bytes, tmp_path: Path) -> None:
     path.write_bytes(b"an old figure")
     assert drawn(path) == figure
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_title_is_shown_as_it_is_dollars_too(tmp_path: Path) -> None:
+    """As a formula this one has an error."""
+    assert drawn(tmp_path / "dollars.png", title="$\\x$") != drawn(tmp_path / "plain.png", title="x")

@@ -230,3 +230,13 @@ def test_pictures_never_seen_are_classified_as_well_as_the_record_says(
     assert found["model"]["recorded_test_accuracy"] == recorded > 0.65
     error = (recorded * (1 - recorded) * (1 / count + 1 / 400)) ** 0.5
     assert abs(score["accuracy"] - recorded) < 2.6 * error
+
+
+def test_what_is_no_number_is_null_in_json() -> None:
+    """Weights that hold NaN give it."""
+    trained = answers.Trained(Path("study"), ("cats", "dogs"), 32, False, "baseline", None, None, True)
+    odd = prediction.Prediction("a.png", None, "cats", (float("nan"), float("nan")), None)
+    lost = prediction.Prediction("b.png", None, None, None, "is no picture")
+    first, second = json.loads(answers.to_json(trained, [odd, lost], None, 1.0))["pictures"]
+    assert (first["probability"], first["probabilities"]) == (None, {"cats": None, "dogs": None})
+    assert (second["probability"], second["probabilities"], second["error"]) == (None, None, "is no picture")

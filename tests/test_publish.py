@@ -212,6 +212,18 @@ def test_pictures_of_mistakes_are_shown_when_the_data_is_at_hand(tmp_path: Path)
         os.environ["HOME"] = home
 
 
+def test_a_study_of_a_published_set_is_compared_where_it_was_made(tmp_path: Path) -> None:
+    """Its name is no file, and the data is not at hand: there are no pictures, and nothing else is amiss."""
+    overrides = {
+        "data__cache_dir": str(tmp_path / "cache"),
+        "data__published": {"pets": {"url": "http://127.0.0.1:9/pets.zip", "sha256": "0" * 64}},
+    }
+    folder = write_invented(tmp_path / "study", overrides=overrides)
+    (folder / ".machine.json").write_text(json.dumps({"data.source": "pets"}))
+    publish.publish([folder], tmp_path / "out", skip_bad=False, target=None, data_source=None)
+    assert "the pictures" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def _settings(archive: Path, overrides: dict[str, object]) -> data.DataSettings:
     from make_rows import quickstart
 

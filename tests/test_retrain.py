@@ -83,6 +83,7 @@ def test_a_cut_search_is_retrained_and_not_compared(cut_study: Path):
         (["--seeds", "0"], "error: retrain.seeds must be at least 1, got 0"),
         (["--epochs", "200", "125"], "error: retrain.milestones must be rising epochs from 1 on, got [200, 125]"),
         (["--set", "model.padding=valid"], "error: "),
+        (["--seeds", "2", "--set", "retrain.seeds=5"], "error: --set retrain.seeds: given twice"),
     ],
 )
 def test_bad_flags_are_one_line(cut_study: Path, flags: list[str], message: str):

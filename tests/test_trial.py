@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +33,7 @@ def test_it_goes_on_from_the_furthest_epoch_whatever_the_folders_number(
 ) -> None:
     monkeypatch.setattr(trial.tune, "get_checkpoint", lambda: None)
     parameters = {"resume_from": left_by_sessions(tmp_path / "left"), "resume_before": before, "accuracies": []}
-    course = trial._Course(parameters, 1, scoring_window=3)
+    course = trial._Course(parameters, quick_config().fit, scoring_window=3)
     found = course._fetch_checkpoint(tmp_path / "fetched")
     assert (None if found is None else train.checkpoint_epoch(found)) == expected
     assert course._accuracies == [(expected or 0) / 100] * (expected or 0)
@@ -43,7 +44,10 @@ def test_what_is_on_record_counts_for_what_is_repeated(tmp_path: Path, monkeypat
     monkeypatch.setattr(trial.tune, "get_checkpoint", lambda: None)
     recorded = [0.5 + epoch / 100 for epoch in range(22)]
     left = left_by_sessions(tmp_path / "left")
-    course = trial._Course({"resume_from": left, "resume_before": 23, "accuracies": recorded}, 50, scoring_window=3)
+    settings = quick_config().fit
+    settings = replace(settings, train=replace(settings.train, checkpoint_epochs=50))
+    parameters = {"resume_from": left, "resume_before": 23, "accuracies": recorded}
+    course = trial._Course(parameters, settings, scoring_window=3)
     assert train.checkpoint_epoch(course._fetch_checkpoint(tmp_path / "fetched")) == 20
     reported = []
     monkeypatch.setattr(trial.tune, "report", reported.append)

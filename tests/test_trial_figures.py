@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_rungs_are_marked_where_trials_could_be_stopped(found: Comparison, drawi
     rungs = [rung for rung in rungs if rung < search["max_epochs"]]
     assert rungs
     assert f"after epochs {', '.join(map(str, rungs))}." in drawings["survival"].caption
+
+
+def test_trials_that_the_time_budget_cut_are_not_called_stopped(found: Comparison) -> None:
+    """As if the time had ended those that early stopping did: none of them stands at a rung of a longer search."""
+    group = found.groups[0]
+    study = group.studies[0]
+    config = study.facts["config"]
+    search = {**config["search"], "time_budget_s": 60.0, "grace_epochs": 4, "max_epochs": 9}
+    cut = replace(study, facts={**study.facts, "config": {**config, "search": search}})
+    made = trial_figures.draw_trials(replace(found, groups=(replace(group, studies=(cut,)), *found.groups[1:])))
+    said = texts(next(drawing for drawing in made if drawing.name == "learning-tpe"))
+    assert f"cut by the time budget ({found.methods[0].stopped})" in said
+    assert not any(text.startswith("stopped") for text in said)
 
 
 def test_every_trial_is_drawn_and_its_end_marked(found: Comparison, drawings: dict[str, Drawing]) -> None:

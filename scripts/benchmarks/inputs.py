@@ -53,7 +53,7 @@ def training(size: int, *, quick: bool) -> Measurement:
     count = _image_count(quick=quick)
     data, few = drawn_images(count, size=size), drawn_images(20, size=size)
     point = HyperParameters.of(BASELINE)
-    options = train.FitSettings(settings.model, settings.augment, settings.train)
+    options = settings.fit
     floats = warp.rescale(data.pixels)
 
     def augmented() -> float:
@@ -95,7 +95,7 @@ def with_setting(size: int, setting: dict[str, Any], *, quick: bool) -> Measurem
 
     def epoch(chosen: Any) -> float:
         rows: list[Any] = []
-        options = train.FitSettings(settings.model, settings.augment, chosen)
+        options = dataclasses.replace(settings.fit, train=chosen)
         train.fit(point, data, few, settings=options, epochs=3, seed=0, on_epoch=lambda row, _: rows.append(row))
         return statistics.median(row.seconds for row in rows[1:])
 

@@ -34,7 +34,7 @@ def main(threads: int, size: int, images: int, epochs: int, folder: Path, copies
             _wait_for_all(folder, copies)
         ends.append(time.perf_counter())
 
-    options = train.FitSettings(settings.model, settings.augment, settings.train)
+    options = settings.fit
     point = HyperParameters.of(BASELINE)
     train.fit(point, data, few, settings=options, epochs=1 + epochs, seed=0, on_epoch=on_epoch)
     print(*(images / (end - begin) for begin, end in itertools.pairwise(ends)))

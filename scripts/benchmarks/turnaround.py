@@ -32,7 +32,7 @@ SPACE = {"conv_filters": (8, 12, 16), "conv_kernel": (3, 5), "dense_units": (128
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a worker did. `slot`: which of the trials running at once it stands in, by time."""
+    """Something that a worker did."""
 
     process: int
     trial: int
@@ -176,9 +176,7 @@ def run_ours(count: int, folder: Path, *, epochs: int) -> list[Event]:
                 "folder": str(folder),
                 "train": train,
                 "selection": selection,
-                "model_settings": settings.model,
-                "augment_settings": settings.augment,
-                "train_settings": settings.train,
+                "settings": settings.fit,
                 "epochs": epochs,
                 "scoring_window": 3,
                 "seed": 0,
