@@ -432,7 +432,8 @@ def test_being_terminated_is_an_interruption(capsys: pytest.CaptureFixture[str])
         "command.run(lambda _: print('x'))",
         "command.run(lambda _: print('x', flush=True))",
         "from catdog_ray import tune; command.run(tune.main, ['--help'])",
-        "from catdog_ray import live; command.run(lambda _: [live.make_console().print('x' * 100_000)] * 2)",
+        # In lines: one long word takes rich a minute to break.
+        r"from catdog_ray import live; command.run(lambda _: [live.make_console().print('x\n' * 50_000)] * 2)",
     ],
     ids=["much", "little", "at once", "help", "table"],
 )
