@@ -86,7 +86,7 @@ def test_the_command_prints_the_table(published: tuple[Path, str]) -> None:
     assert "tpe-0 (drawn data, invented): tpe" in printed
     assert "accuracy after retraining" in printed
     assert "Drawn data: these figures show that the pipeline works" in printed
-    assert "warning: TPE: 2 of the 6 seeds that a claim about searches needs" in printed
+    assert "warning: TPE; random search: 2 of the 6 seeds that a claim about searches needs" in printed
 
 
 def test_nothing_in_the_files_tells_where_or_when_they_were_made(studies: Path, published: tuple[Path, str]) -> None:
@@ -216,7 +216,7 @@ def test_a_study_of_a_published_set_is_compared_where_it_was_made(tmp_path: Path
     """Its name is no file, and the data is not at hand: there are no pictures, and nothing else is amiss."""
     overrides = {
         "data__cache_dir": str(tmp_path / "cache"),
-        "data__published": {"pets": {"url": "http://127.0.0.1:9/pets.zip", "sha256": "0" * 64}},
+        "data__published": {"pets": {"url": "http://127.0.0.1:9/pets.zip", "bytes": None, "sha256": None}},
     }
     folder = write_invented(tmp_path / "study", overrides=overrides)
     (folder / ".machine.json").write_text(json.dumps({"data.source": "pets"}))
