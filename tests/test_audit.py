@@ -103,6 +103,7 @@ def test_a_study_without_predictions_is_whole_too(folder: Path) -> None:
         ("predictions.jsonl", 5, {"file": "0"}, r"is about other test images than baseline, seed 0, epoch 4"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, None]}, r"must have 2 probabilities in 0 to 1"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, 0.2]}, r"must add up to 1"),
+        ("predictions.jsonl", 5, {"probabilities": [0.5, 0.55]}, r"must add up to 1"),
         ("predictions.jsonl", 5, {"true_class": "bears"}, r"true_class must be one of \['cats', 'dogs'\], got 'bears'"),
         ("predictions.jsonl", 5, {"file": "x"}, r"seed 0, epoch 4"),
     ],
@@ -114,6 +115,23 @@ def test_a_damaged_row_is_named(file: str, line: int, values: Row, message: str,
     with pytest.raises(RecordError, match=message) as error:
         audit.read(folder)
     assert "tpe-0" in str(error.value)
+
+
+def test_an_objective_that_is_a_little_off_is_named(folder: Path) -> None:
+    """By less than an image, so by another rule or by hand."""
+    row = json.loads((folder / "trials.jsonl").read_text().splitlines()[2])
+    change(folder / "trials.jsonl", 2, {"objective": row["objective"] + 1e-5})
+    with pytest.raises(RecordError, match="trial 2: objective is"):
+        audit.read(folder)
+
+
+def test_a_run_without_its_predictions_is_named(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    left = [row for row in rows if (row["configuration"], row["seed"], row["milestone"]) != ("baseline", 0, 4)]
+    assert len(left) < len(rows)
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in left))
+    with pytest.raises(RecordError, match=r"baseline, seed 0, epoch 4 stands in only one of retrain\.jsonl and"):
+        audit.read(folder)
 
 
 def test_hyperparameters_outside_the_space_are_named(folder: Path) -> None:

@@ -38,6 +38,27 @@ def test_a_trial_counts_from_its_end_with_all_that_was_spent_by_then() -> None:
     assert found["seconds"].values[-1] == best.objective
 
 
+def test_epochs_count_in_the_order_of_their_arrival_to_the_moment_of_the_end() -> None:
+    """They lie in another order; the third to arrive came as the trial ended, and of another trial there is no end."""
+    trials = [trial_row(0, objective=0.6, elapsed_s=9.0, epochs=2)]
+    costs = EpochCosts(np.array([4.0, 12.0, 9.0, 3.0]), np.array([1.0, 20.0, 2.0, 10.0]))
+    found = best_so_far(trials, costs)
+    assert {axis: curve.at.tolist() for axis, curve in found.items()} == {
+        "trials": [1.0],
+        "epochs": [3.0],
+        "multiply_adds": [13.0],
+        "seconds": [9.0],
+    }
+    assert (found["seconds"].end, found["multiply_adds"].end) == (12.0, 33.0)
+
+
+def test_of_trials_that_ended_together_the_first_comes_first() -> None:
+    together = [trial_row(n, objective=score, elapsed_s=5.0, epochs=1) for n, score in ((1, 0.9), (0, 0.5))]
+    found = best_so_far(together, EpochCosts(np.array([1.0, 2.0]), np.array([1.0, 1.0])))
+    assert found["trials"].at.tolist() == [1.0, 2.0]
+    assert found["trials"].values.tolist() == [0.5, 0.9]
+
+
 def test_a_value_is_known_at_its_moment_and_not_before() -> None:
     curve = best_so_far(TRIALS, COSTS)["seconds"]
     grid = np.array([0.0, 9.999, 10.0, 39.999, 40.0, 1000.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_one_method_with_two_configurations_is_two_groups_named_by_what_differs(
         ({"augment__zoom_range": 0.2}, {}, r"augment\.zoom_range is 0\.5 and 0\.2"),
         ({"train__batch_size": 16}, {}, r"train\.batch_size is 32 and 16"),
         ({"data__drawn_seed": 9}, {}, r"data\.drawn_seed is 0 and 9"),
+        ({"search__time_budget_s": 60.0}, {}, r"search\.time_budget_s is None and 60\.0"),
     ],
 )  # fmt: skip
 def test_what_differs_is_never_pooled(overrides: Any, facts: Any, field: str, tmp_path: Path) -> None:
@@ -87,8 +89,24 @@ def test_other_data_is_refused_across_methods_too(tmp_path: Path) -> None:
         groups.group([first, second])
 
 
+def test_other_classes_are_refused(tmp_path: Path) -> None:
+    first, second = invented(tmp_path / "first"), invented(tmp_path / "second", seed=1)
+    data = {**second.facts["data"], "class_names": ["cats", "wolves"]}
+    with pytest.raises(ComparisonError, match=r"data\.class_names is \['cats', 'dogs'\] and \['cats', 'wolves'\]"):
+        groups.group([first, replace(second, facts={**second.facts, "data": data})])
+
+
+def test_how_the_built_in_data_is_drawn_does_not_tell_photographs_apart(tmp_path: Path) -> None:
+    def of_photographs(name: str, seed: int, **overrides: object) -> audit.Evidence:
+        found = invented(tmp_path / name, seed=seed, overrides=overrides)
+        return replace(found, facts={**found.facts, "data": {**found.facts["data"], "drawn": False}})
+
+    assert len(groups.group([of_photographs("a", 0), of_photographs("b", 1, data__drawn_seed=9)])) == 1
+
+
 def test_what_is_true_of_one_machine_or_of_retraining_may_differ(tmp_path: Path) -> None:
     other = {"retrain__seeds": 5, "cluster__dashboard": True, "train__checkpoint_epochs": 2, "data__max_bad_share": 0.5}
+    other |= {"cluster__max_failures": 9}
     studies = [invented(tmp_path / "a"), invented(tmp_path / "b", seed=1, overrides=other)]
     assert [item.name for item in groups.group(studies)] == ["TPE"]
 

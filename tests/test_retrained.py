@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from make_studies import write_invented
 
 from catdog_ray import audit, retrained
 from catdog_ray.groups import Group, group
-from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS
+from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run
 from catdog_ray.statistics import estimate, paired_bootstrap, paired_difference, unpaired_difference
 
 
@@ -95,6 +96,39 @@ def test_all_models_together_by_the_mean_of_their_probabilities(tmp_path: Path) 
     mean = (kept[0].probabilities + kept[1].probabilities) / 2
     assert item.together == np.mean(mean.argmax(axis=1) == kept[0].true)
     assert item.loss == estimate([run.row.test_loss or 0.0 for run in runs["TPE"][6]], cut=False)
+
+
+def test_of_a_run_in_two_searches_the_first_is_taken(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    assert {run.study.method for run in runs[BASELINE][4]} == {"tpe"}
+
+
+def test_epochs_of_a_run_rise_however_they_lie_in_the_file(tmp_path: Path) -> None:
+    folder = write_invented(tmp_path / "a")
+    lines = (folder / "retrain-epochs.jsonl").read_text().splitlines(keepends=True)
+    (folder / "retrain-epochs.jsonl").write_text("".join(lines[::-1]))
+    runs = retrained.runs_by_milestone(group([audit.read(folder)]))
+    for rows in retrained.epochs_of(runs["TPE"][6]):
+        assert [row.epoch for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_nothing_is_said_of_images_where_one_run_has_no_predictions_or_sides_have_other_images(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    sides = {name: {6: runs[name][6]} for name in ("TPE", "random search")}
+    assert len(retrained.compare_images(sides)) == 1
+    first, second = sides["TPE"][6]
+    bare = replace(first, study=replace(first.study, predictions={}))
+    assert retrained.compare_images({**sides, "TPE": {6: [bare, second]}}) == []
+
+    def renamed(run: Run) -> Run:
+        predictions = {
+            key: replace(item, files=tuple(f"{file}x" for file in item.files))
+            for key, item in run.study.predictions.items()
+        }
+        return replace(run, study=replace(run.study, predictions=predictions))
+
+    assert retrained.compare_images({**sides, "TPE": {6: [renamed(first), renamed(second)]}}) == []
+    assert [item.name for item in retrained.mistakes({"TPE": {6: [renamed(first), second]}})] == []
 
 
 def test_one_search_counts_its_retraining_seeds(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from catdog_ray import statistics
 from catdog_ray.statistics import (
     Difference,
     calibration,
@@ -16,6 +17,7 @@ from catdog_ray.statistics import (
     interquartile_mean,
     paired_bootstrap,
     paired_difference,
+    student_quantile,
     unpaired_difference,
 )
 
@@ -128,3 +130,33 @@ def test_calibration_by_hand() -> None:
     assert found.confidences[9] == pytest.approx((0.95 + 0.91 + 1.0) / 3)
     assert found.confidences[0] is None
     assert found.error == pytest.approx((1 * 0.4 + 3 * abs(2 / 3 - 2.86 / 3)) / 4)
+
+
+def test_differences_alike_but_for_rounding_have_no_interval() -> None:
+    found = paired_difference([0.3, 0.1 + 0.2], [0.0, 0.0])
+    assert (found.n, found.low, found.high, found.is_shown) == (2, None, None, False)
+
+
+def test_one_side_without_a_spread_has_welchs_interval() -> None:
+    found = unpaired_difference([0.5, 0.6, 0.7], [0.4, 0.4, 0.4])
+    half = student_quantile(2) * 0.1 / np.sqrt(3)
+    assert (found.low, found.high) == (pytest.approx(0.2 - half), pytest.approx(0.2 + half))
+
+
+def test_the_bootstrap_of_few_images_is_wider_than_its_plain_percentiles() -> None:
+    differences = np.array([-1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    found = paired_bootstrap(differences)
+    draws = np.random.default_rng(0).choice(differences, (20_000, len(differences))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < low
+    assert found.high > high
+
+
+def test_the_band_is_the_same_when_it_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).random((5, 7))
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "_BATCH_VALUES", 3 * values.size)
+        parts = interquartile_band(values, resamples=50)
+    assert np.array_equal(np.stack(interquartile_band(values, resamples=50)), np.stack(parts))
