@@ -111,9 +111,7 @@ def setting(config: Config, name: str) -> Any:
 
 def _find(path: str | Path) -> Path:
     given = Path(path)
-    package = Path(__file__).parent
-    shipped = [package / "configs", package.parent / "configs"]
-    candidates = [given, *(folder / given.name for folder in shipped)]
+    candidates = [given, *(folder / given.name for folder in _SHIPPED)]
     if given.parent not in (Path(), Path("configs")):
         candidates = [given]
     for candidate in candidates:
@@ -122,12 +120,20 @@ def _find(path: str | Path) -> Path:
                 return candidate
         except OSError:
             continue
-    names = sorted({file.name for folder in shipped if folder.is_dir() for file in folder.glob("*.yaml")})
-    raise ConfigError(f"--config: no file {str(path)!r}; shipped are {', '.join(names) or 'none'}")
+    raise ConfigError(f"--config: no file {str(path)!r}; shipped are {_shipped_names()}")
+
+
+_SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
+"""In an installed package, and in a checkout."""
+
+
+def _shipped_names() -> str:
+    names = sorted({file.name for folder in _SHIPPED if folder.is_dir() for file in folder.glob("*.yaml")})
+    return ", ".join(names) or "none"
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = False) -> dict[str, Any]:
-    """One file, laid over the file named by its `extends` (relative to it), if any.
+    """One file, laid over the file named by its `extends` (relative to it, or a shipped one), if any.
 
     Of a network of the user's own, `space` and `baseline` replace those below instead of adding to them.
     """
@@ -145,11 +151,14 @@ def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = F
         return tree
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends must name a file, got {parent!r}")
-    base = path.parent / parent
+    beside = [path.parent / parent, *(folder / parent for folder in _SHIPPED if Path(parent).name == parent)]
+    base = next((file for file in beside if file.is_file()), beside[0])
     if base.resolve() in (*seen, path.resolve()):
         raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
     if not base.is_file():
-        raise ConfigError(f"{path}: extends {parent!r}, but there is no such file beside it")
+        raise ConfigError(
+            f"{path}: extends {parent!r}, but there is no such file beside it; shipped are {_shipped_names()}"
+        )
     model = tree.get("model")
     own_network = own_network or (isinstance(model, dict) and model.get("builder") is not None)
     merged = _overlay(_read_yaml(base, (*seen, path.resolve()), own_network=own_network), tree)

@@ -204,9 +204,21 @@ def test_files_that_extend_each_other(tmp_path: Path) -> None:
 
 def test_extends_must_name_a_file_that_is_there(tmp_path: Path) -> None:
     path = written(tmp_path, "extends: other.yaml\n")
-    assert refusal(path) == f"{path}: extends 'other.yaml', but there is no such file beside it"
+    start = (
+        f"{path}: extends 'other.yaml', but there is no such file beside it; shipped are cpu.yaml, gpu.yaml, quickst"
+    )
+    assert refusal(path).startswith(start)
     path = written(tmp_path, "extends: [quickstart.yaml]\n")
     assert refusal(path) == f"{path}: extends must name a file, got ['quickstart.yaml']"
+
+
+def test_a_file_anywhere_extends_a_shipped_one(tmp_path: Path) -> None:
+    """As the README says of a file of one's own; one beside it comes first."""
+    own = tmp_path / "mine.yaml"
+    own.write_text("extends: quickstart.yaml\nname: mine\n")
+    assert configuration.load(own).search == configuration.load().search
+    (tmp_path / "quickstart.yaml").write_text("extends: cpu.yaml\nsearch: {num_samples: 77}\n")
+    assert (configuration.load(own).search.num_samples, configuration.load(own).name) == (77, "mine")
 
 
 # ---- keys and types -----------------------------------------------------------------------------------------------
