@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -198,11 +199,22 @@ def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSetting
 
 
 def failure_reason(tune_trial: Any) -> str:
-    """The last line of a failed trial's traceback, which Tune writes on the driver's own disk."""
+    """The error at the end of a failed trial's traceback, which Tune writes on the driver's own disk.
+
+    From the line that names it, for the messages of Keras go over several; cut where they are long.
+    """
     file = tune_trial.error_file
     text = Path(file).read_text(encoding="utf-8", errors="replace") if file and Path(file).is_file() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "the worker was lost"
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "the worker was lost"
+    named = [number for number, line in enumerate(lines) if _NAMES_AN_ERROR.match(line)]
+    said = " ".join(line.strip() for line in lines[named[-1] if named else -1 :])
+    return said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]} ..."
+
+
+_NAMES_AN_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
+_LONGEST_REASON = 500
 
 
 def storage(settings: ClusterSettings, study: StudyDirectory) -> str:

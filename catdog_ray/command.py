@@ -205,7 +205,9 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
         elif (folder / "study.json").exists():
             raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
         return config, folder
-    base = configuration.load(flags.config, overrides={k: v for k, v in overrides.items() if k in ("name", "output")})
+    # With the network, to which the space belongs; all else is the saved study's.
+    known = ("name", "output", "model.builder")
+    base = configuration.load(flags.config, overrides={key: overrides[key] for key in known if key in overrides})
     folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name, flags)
     saved = saved_config(folder)
     if flags.config is None:

@@ -172,7 +172,8 @@ def _check_own_names(config: Config) -> None:
     allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS)
     for name in config.space:
         if name not in allowed:
-            raise ConfigError(f"space.{name}: unknown hyperparameter{nearest(name, allowed)}")
+            hint = nearest(name, allowed) or "; a network of your own is named by model.builder or --model"
+            raise ConfigError(f"space.{name}: unknown hyperparameter{hint}")
     for name in HYPERPARAMETERS:
         if name not in config.space:
             raise ConfigError(f"space.{name}: missing; to fix it, give one choice: {{choices: [VALUE]}}")

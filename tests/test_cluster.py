@@ -147,11 +147,17 @@ def test_a_worker_that_is_being_started_is_not_thrown_away(ray_cluster, tmp_path
     [
         ("Traceback (most recent call last):\n  File x, line 1\nValueError: 3 is odd\n", "ValueError: 3 is odd"),
         ("ValueError: 3 is odd\n\n   \n", "ValueError: 3 is odd"),
+        (
+            "KeyError: 'a'\n\nDuring it ...\n  File x\nkeras.BuilderError: no room\n\nArguments:\n  \u2022 size=3\n",
+            "keras.BuilderError: no room Arguments: \u2022 size=3",
+        ),
+        ("  File x\nmodule.Odd: without a known ending\n", "module.Odd: without a known ending"),
+        (f"ValueError: {'x' * 900}\n", f"ValueError: {'x' * 488} ..."),
         ("", "the worker was lost"),
         (None, "the worker was lost"),
     ],
 )
-def test_the_reason_of_a_failure_is_the_last_line(tmp_path: Path, text: str | None, reason: str):
+def test_the_reason_of_a_failure_is_its_last_error(tmp_path: Path, text: str | None, reason: str):
     file = tmp_path / "error.txt"
     if text is not None:
         file.write_text(text)

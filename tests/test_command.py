@@ -566,3 +566,12 @@ def test_commands_refuse_before_they_load_anything(tmp_path: Path) -> None:
         tune.main(["--output", str(tmp_path), "--resume"])
     with pytest.raises(RecordError, match=r"no study here \(study\.json is missing\)$"):
         retrain.main([str(tmp_path / "none")])
+
+
+def test_a_study_of_an_own_network_named_by_a_flag_is_looked_for_with_it(tmp_path: Path) -> None:
+    """Its space is not the built-in network's."""
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: quickstart.yaml\nspace: {width: {choices: [8, 16]}}\nbaseline: {width: 8}\n")
+    flags = parsed("--config", str(own), "--model", "net:build", "--output", str(tmp_path), "--resume")
+    with pytest.raises(UserError, match="no unfinished study"):
+        command.choose_study(flags)

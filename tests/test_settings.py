@@ -258,7 +258,10 @@ def test_no_number_of_layers_keeps_the_check_busy() -> None:
             {"space__conv_filter": {"choices": [1]}},
             "space.conv_filter: unknown hyperparameter; did you mean 'conv_filters'?",
         ),
-        ({"space__momentum": {"choices": [1]}}, "space.momentum: unknown hyperparameter"),
+        (
+            {"space__momentum": {"choices": [1]}},
+            "space.momentum: unknown hyperparameter; a network of your own is named by model.builder or --model",
+        ),
         (
             {"baseline__momentum": 0.9},
             "baseline must give a value to exactly what is in space; differing: momentum",
