@@ -4,18 +4,19 @@ Runs what results/README.md lists, one command after the other, each of which ca
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
 `--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
-`--pixels 150` is the brief's own scale, for a machine or a cluster with a GPU.
+`--pixels 150` is the brief's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,14 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """One change of the training each, the last three together in `all`."""
-TUNED, BEST_RECIPE = "configs/study-cpu-tuned.yaml", "average"
-"""The configuration that the search found, and the recipe that the selection split chose."""
+BEST_RECIPE = "average"
+"""The one that the selection split chose, at 48 pixels."""
+TUNED: Mapping[int, tuple[str, int]] = {
+    48: ("configs/study-cpu-tuned.yaml", RECIPE_EPOCHS),
+    150: ("configs/study-cpu150-tuned.yaml", 3),
+}
+"""By image size the configuration that the search found, and the epochs of the run on the selection split with which
+its study begins; it decides nothing, and at 150 pixels it is as short as the average of an objective allows."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +115,16 @@ def recipes(scale: Scale = ON_CPU, *, cores: int | None = None) -> list[Run]:
     return found
 
 
-def tuned() -> list[Run]:
+def tuned(scale: Scale = ON_CPU) -> list[Run]:
     """The tuned configuration by the best recipe: once on the selection split, then retrained."""
-    name = f"tuned{ON_CPU.pixels}-{BEST_RECIPE}-seed0"
-    return [Run(name, "tune", recipe_flags(TUNED, BEST_RECIPE, 0)), retraining(name)]
+    name = f"tuned{scale.pixels}-{BEST_RECIPE}-seed0"
+    config, epochs = TUNED[scale.pixels]
+    return [Run(name, "tune", recipe_flags(config, BEST_RECIPE, 0, epochs=epochs)), retraining(name)]
 
 
-def recipe_flags(config: str, recipe: str, seed: int) -> tuple[str, ...]:
+def recipe_flags(config: str, recipe: str, seed: int, *, epochs: int = RECIPE_EPOCHS) -> tuple[str, ...]:
     """One run of a config's own configuration by a recipe."""
-    length = {name: str(RECIPE_EPOCHS) for name in ("search.max_epochs", "search.grace_epochs")}
+    length = {name: str(epochs) for name in ("search.max_epochs", "search.grace_epochs")}
     settings = {"search.num_samples": "1", **length, **RECIPES[recipe]}
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     return ("--config", config, "--seed", str(seed), "--no-retrain", *sets)
@@ -147,7 +155,7 @@ def main(arguments: Sequence[str]) -> None:
         default="study",
         help="study (default), recipes of training, or the best recipe with the tuned configuration",
     )
-    add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150 with a GPU")
+    add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
     add("--list", action="store_true", help="show every command and where it stands; run nothing")
     flags = parser.parse_args(arguments)
@@ -156,17 +164,19 @@ def main(arguments: Sequence[str]) -> None:
     scale, available = SCALES[flags.pixels], len(os.sched_getaffinity(0))
     if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
         parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
-    if flags.part == "tuned" and scale is not ON_CPU:
-        parser.error(f"--part tuned: only at {ON_CPU.pixels} pixels; elsewhere no recipe was chosen yet")
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
     output = flags.output or Path(scale.folder if flags.part == "study" else "results/recipes")
     cores = available // flags.at_once if flags.at_once > 1 else None
-    chosen = {"study": lambda: runs(scale), "recipes": lambda: recipes(scale, cores=cores), "tuned": tuned}[
-        flags.part
-    ]()
-    carry_out(_begun(chosen, data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once)
+    parts: Mapping[str, Callable[[Scale], list[Run]]] = {
+        "study": runs,
+        "recipes": functools.partial(recipes, cores=cores),
+        "tuned": tuned,
+    }
+    carry_out(
+        _begun(parts[flags.part](scale), data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once
+    )
 
 
 def _begun(

@@ -225,14 +225,24 @@ def test_what_is_not_tuned_by_a_recipe_is_refused(tmp_path: Path) -> None:
     assert "data.split_seed is 0 and 5" in refused(**best, **COSINE, data__split_seed=5)
 
 
-def test_the_tuned_configuration_is_the_one_that_was_found() -> None:
-    _, best = best_of(ROOT / "results" / "cpu48-tpe-seed0")
-    found = config.load(ROOT / published.TUNED)
+@pytest.mark.parametrize("pixels", published.TUNED)
+def test_the_tuned_configuration_is_the_one_that_was_found(pixels: int) -> None:
+    scale, (file, _) = published.SCALES[pixels], published.TUNED[pixels]
+    _, best = best_of(ROOT / scale.folder / scale.retrained)
+    found = config.load(ROOT / file)
     assert {f"baseline__{key}": value for key, value in found.baseline.items()} == best
-    (search, retraining) = published.tuned()
-    assert search.name == retraining.name == "tuned48-average-seed0"
+    assert found.data.image_size == pixels
+    search, retraining = published.tuned(scale)
+    assert search.name == retraining.name == f"tuned{pixels}-average-seed0"
+
+
+def test_the_tuned_configuration_is_trained_by_the_recipe_that_was_chosen() -> None:
     recipe = {run.name: run for run in published.recipes()}["recipe48-average-seed0"]
-    assert [flag for flag in search.flags if flag not in recipe.flags] == [published.TUNED]
+    search, _ = published.tuned()
+    assert [flag for flag in search.flags if flag not in recipe.flags] == [published.TUNED[48][0]]
+    shorter, _ = published.tuned(published.SCALES[150])
+    lengths = ["search.max_epochs=3", "search.grace_epochs=3"]
+    assert [flag for flag in shorter.flags if flag not in recipe.flags] == [published.TUNED[150][0], *lengths]
 
 
 @pytest.mark.parametrize("pixels", published.SCALES)
