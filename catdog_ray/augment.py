@@ -48,16 +48,21 @@ def training_batches(
     fused = settings is not None and settings.kernel == "fused"
     warper = Warper(images.pixels, batch_size=min(batch_size, len(images.labels))) if fused else None
     epoch = first_epoch
+    drawing = Drawing(generator, images, seed=seed, epoch=epoch)
     while True:
         order = np.random.default_rng([seed, epoch]).permutation(len(images.labels))
+        following = Drawing(generator, images, seed=seed, epoch=epoch + 1)
         batch = _rescaled(images)
         if settings is not None:
-            transforms = draw_transforms(generator, images, seed=seed, epoch=epoch)
+            transforms = drawing.whole()
             batch = _fused(warper, images, transforms) if warper else _one_by_one(generator, images, transforms)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             yield batch(chosen), images.labels[chosen]
-        epoch += 1
+            if settings is not None:
+                # While a device computes with this batch; all at once, the next epoch's first batch would wait for it.
+                following.go_on(len(chosen))
+        epoch, drawing = epoch + 1, following
 
 
 Batch = Callable[[np.ndarray], Any]
@@ -78,17 +83,34 @@ def _fused(warper: Warper, images: Images, transforms: list[dict[str, Any]]) -> 
     return lambda chosen: warper(chosen, sources[chosen])
 
 
-def draw_transforms(generator: Any, images: Images, *, seed: int, epoch: int) -> list[dict[str, Any]]:
-    """The random parameters of every image in one epoch, in the order of the images (not of the batches)."""
-    shape = images.pixels.shape[1:]
-    derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    with _GLOBAL_NUMPY:
-        before = np.random.get_state()
-        try:
-            np.random.seed(derived)
-            return [generator.get_random_transform(shape) for _ in range(len(images.labels))]
-        finally:
-            np.random.set_state(before)
+class Drawing:
+    """The random parameters of every image in one epoch, in the order of the images (not of the batches).
+
+    They may be drawn in parts, and are then those of one go.
+    """
+
+    def __init__(self, generator: Any, images: Images, *, seed: int, epoch: int) -> None:
+        self._generator, self._shape, self._count = generator, images.pixels.shape[1:], len(images.labels)
+        derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+        self._state = np.random.RandomState(derived).get_state()
+        self._drawn: list[dict[str, Any]] = []
+
+    def go_on(self, count: int) -> None:
+        """Draw those of the next `count` images, or of as many as there are left."""
+        missing = min(count, self._count - len(self._drawn))
+        with _GLOBAL_NUMPY:
+            before = np.random.get_state()
+            try:
+                np.random.set_state(self._state)
+                self._drawn += [self._generator.get_random_transform(self._shape) for _ in range(missing)]
+                self._state = np.random.get_state()
+            finally:
+                np.random.set_state(before)
+
+    def whole(self) -> list[dict[str, Any]]:
+        """All of them, each as `ImageDataGenerator.get_random_transform` gives it."""
+        self.go_on(self._count)
+        return self._drawn
 
 
 def apply(generator: Any, pixels: np.ndarray, transforms: list[dict[str, Any]]) -> np.ndarray:

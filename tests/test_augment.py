@@ -32,7 +32,7 @@ def test_policy_is_the_briefs():
 def test_pixels_are_those_of_image_data_generator_itself():
     data = images(40)
     generator = augment.image_data_generator(SETTINGS)
-    transforms = augment.draw_transforms(generator, data, seed=3, epoch=5)
+    transforms = augment.Drawing(generator, data, seed=3, epoch=5).whole()
     ours = augment.apply(generator, data.pixels[:4], transforms[:4])
     for index in range(4):
         theirs = generator.apply_transform(data.pixels[index].astype("float32"), transforms[index]) / 255
@@ -61,7 +61,7 @@ def test_the_shipped_experiments_use_the_fused_kernel():
 
 def test_drawn_parameters_fill_the_policys_ranges():
     generator = augment.image_data_generator(SETTINGS)
-    drawn = augment.draw_transforms(generator, images(2000, size=8), seed=0, epoch=0)
+    drawn = augment.Drawing(generator, images(2000, size=8), seed=0, epoch=0).whole()
     theta = np.array([t["theta"] for t in drawn])
     zoom = np.array([[t["zx"], t["zy"]] for t in drawn])
     assert -45 <= theta.min() < -43 < 43 < theta.max() <= 45
@@ -69,6 +69,37 @@ def test_drawn_parameters_fill_the_policys_ranges():
     assert abs(np.corrcoef(zoom.T)[0, 1]) < 0.1  # the axes are drawn apart
     assert 0.45 < np.mean([t["flip_horizontal"] for t in drawn]) < 0.55
     assert not any(t["flip_vertical"] for t in drawn)
+
+
+def test_parameters_drawn_in_parts_are_those_of_one_go():
+    """Whoever draws between the parts."""
+    generator, data = augment.image_data_generator(SETTINGS), images(40)
+    in_parts = augment.Drawing(generator, data, seed=3, epoch=5)
+    for count in (16, 0, 16, 16):  # the last part is larger than what is left
+        in_parts.go_on(count)
+        augment.Drawing(generator, data, seed=4, epoch=5).go_on(7)
+        np.random.random_sample()
+    np.random.seed(int(np.random.SeedSequence([3, 5]).generate_state(1)[0]))
+    expected = [generator.get_random_transform(data.pixels.shape[1:]) for _ in range(40)]
+    assert in_parts.whole() == expected
+
+
+def test_the_next_epochs_parameters_are_drawn_while_this_one_trains(monkeypatch: pytest.MonkeyPatch):
+    """So that its first batch need not wait for them."""
+    drawn = []
+    go_on = augment.Drawing.go_on
+
+    def counted(self, count):
+        before = len(self._drawn)
+        go_on(self, count)
+        drawn.append(len(self._drawn) - before)
+
+    monkeypatch.setattr(augment.Drawing, "go_on", counted)
+    stream = augment.training_batches(images(40), SETTINGS, batch_size=16, seed=0, first_epoch=0)
+    for expected in ([40], [16], [16], [8, 0], [16]):
+        next(stream)
+        assert drawn == expected
+        drawn.clear()
 
 
 def test_an_epoch_depends_on_seed_and_epoch_alone():
