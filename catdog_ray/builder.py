@@ -8,11 +8,69 @@ from __future__ import annotations
 import importlib.machinery
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from catdog_ray.settings import ConfigError
+from catdog_ray.settings import ConfigError, Value, printable
+
+
+class BuilderError(Exception):
+    """The user's function raised, or what it returned cannot be trained here; one line.
+
+    It lives here so that whoever unpickles it loads no Keras.
+    """
+
+    def __init__(self, text: str) -> None:
+        # Messages of Keras go over several lines.
+        super().__init__(printable(" ".join(text.split())))
+
+
+class Handed(dict[str, Value]):
+    """Hyperparameters as the function gets them: a dict that knows which of them were `read`.
+
+    Whatever goes through all of them, such as `**` and `items`, reads all; asking whether a name is there reads none.
+    """
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Value:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.read.add(name)
+        return super().pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().setdefault(name, default)
+
+    # Python copies a dict whose `__iter__` is not dict's own by `keys` and `[]`: for `**`, `dict(...)`, `|`, `copy`.
+    def __iter__(self) -> Iterator[str]:
+        self._read_all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._read_all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._read_all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._read_all()
+        return super().items()
+
+    def _read_all(self) -> None:
+        self.read.update(super().keys())
 
 
 def require_findable(builder: str) -> None:

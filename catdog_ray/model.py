@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from catdog_ray import builder
+from catdog_ray.builder import BuilderError
 from catdog_ray.settings import ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
@@ -60,7 +61,22 @@ def build(
     if settings.builder is None:
         network = _four_blocks(hyperparameters, settings, image_size=image_size, classes=classes)
     else:
-        network = _own(hyperparameters, settings.builder, image_size=image_size, classes=classes)
+        network, _ = own(hyperparameters, settings.builder, image_size=image_size, classes=classes)
+    return compiled(network, hyperparameters, settings, jit_compile=jit_compile, recipe=recipe)
+
+
+def compiled(
+    network: keras.Model,
+    hyperparameters: HyperParameters,
+    settings: ModelSettings,
+    *,
+    jit_compile: bool | str = "auto",
+    recipe: Recipe = PLAIN,
+) -> keras.Model:
+    """The network of `hyperparameters`, compiled unless its builder did, with the variables of its optimizer.
+
+    Raises BuilderError where it is compiled and `recipe` asks for another optimizer.
+    """
     if not network.compiled:
         network.compile(
             optimizer=recipe.optimizer(hyperparameters.number("learning_rate", 1e-3)),
@@ -69,7 +85,7 @@ def build(
             jit_compile=jit_compile,
         )
         # TensorFlow traces a step that creates variables a second time.
-        network.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, classes)))
+        network.compute_metrics(None, keras.ops.zeros((1,), "int32"), keras.ops.ones((1, network.output_shape[-1])))
         network.reset_metrics()
     elif recipe != PLAIN:
         raise BuilderError(
@@ -100,19 +116,21 @@ def _four_blocks(
     return keras.Sequential(layers)
 
 
-class BuilderError(Exception):
-    """The user's function raised, or what it returned cannot be trained here."""
+def own(
+    hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int
+) -> tuple[keras.Model, frozenset[str]]:
+    """What `function(hyperparameters, input_shape, classes)` returns, and the names that it read of its first argument.
 
-
-def _own(hyperparameters: HyperParameters, name: str, *, image_size: int, classes: int) -> keras.Model:
-    """What `function(hyperparameters, input_shape, classes)` returns."""
+    Raises BuilderError where that is no network that can be trained, ConfigError where there is no such function.
+    """
     function = builder.resolve(name)
+    handed = builder.Handed(hyperparameters)
     try:
-        model = function(dict(hyperparameters), (image_size, image_size, 3), classes)
+        model = function(handed, (image_size, image_size, 3), classes)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BuilderError(f"{name} raised {type(error).__name__}: {error}") from error
     _require_trainable(name, model, image_size=image_size, classes=classes)
-    return model
+    return model, frozenset(handed.read)
 
 
 def _require_trainable(name: str, model: Any, *, image_size: int, classes: int) -> None:

@@ -76,6 +76,21 @@ def load(path: Path, *, image_size: int, classes: int) -> keras.Model:
         raise ModelFileError(f"{path}: Keras cannot load it ({_one_line(error)}); retrain the study again") from None
 
 
+def strangers(network: keras.Model) -> list[str]:
+    """What `load` would refuse in this network's file, such as `keras.layers.Lambda`, each once.
+
+    Raises whatever its own layers raise where the network cannot be saved.
+    """
+    refused: dict[str, str] = {}
+    for where, found in _objects(json.loads(network.to_json()), "config"):
+        is_inside = any(where.startswith(f"{outer}.") for outer in refused)
+        if not is_inside and not _is_allowed(found):
+            refused[where] = _name(found)
+    if refused:
+        return sorted(set(refused.values()))
+    return [f"a layer that puts out {shape} for one picture" for _, shape in _too_large(network)]
+
+
 def _read(path: Path) -> tuple[dict[str, Any], int]:
     """(config, bytes of the weights), after a check of the archive itself."""
     try:
@@ -125,15 +140,23 @@ def _objects(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _require_allowed(path: Path, where: str, found: dict[str, Any]) -> None:
+    if not _is_allowed(found):
+        raise ModelFileError(
+            f"{path}: refused, {where} asks for {_name(found)!r} "
+            f"(registered as {found.get('registered_name')!r}), which is none of the built-in layers that predict loads"
+        )
+
+
+def _is_allowed(found: dict[str, Any]) -> bool:
     module, name, registered = found.get("module"), found.get("class_name"), found.get("registered_name")
     if name == "__keras_tensor__" and module is None and registered is None:
-        return
+        return True
     known = isinstance(module, str) and isinstance(name, str) and (module, name) in _ALLOWED
-    if not known or registered not in (None, name):
-        raise ModelFileError(
-            f"{path}: refused, {where} asks for {f'{module}.{name}'!r} (registered as {registered!r}), "
-            "which is none of the built-in layers that predict loads"
-        )
+    return known and registered in (None, name)
+
+
+def _name(found: dict[str, Any]) -> str:
+    return f"{found.get('module')}.{found.get('class_name')}"
 
 
 def _require_fitting(path: Path, outline: Any, weights_bytes: int, *, image_size: int, classes: int) -> None:
@@ -150,14 +173,17 @@ def _require_fitting(path: Path, outline: Any, weights_bytes: int, *, image_size
         raise ModelFileError(
             f"{path}: refused, its layers need {needed:,} bytes of weights and it holds {weights_bytes:,}"
         )
+    for name, shape in _too_large(outline):
+        raise ModelFileError(f"{path}: refused, its layer {name!r} puts out {shape} for one picture")
 
-    most = max(_LARGEST_ACTIVATION, _MOST_PER_PIXEL * image_size**2)
-    for layer in layers_of(outline):
+
+def _too_large(network: keras.Model) -> Iterator[tuple[str, tuple[int | None, ...]]]:
+    """The layers, by name, that put out more numbers than they may, and the shapes of that."""
+    most = max(_LARGEST_ACTIVATION, _MOST_PER_PIXEL * network.input_shape[1] ** 2)
+    for layer in layers_of(network):
         for output in keras.tree.flatten(layer.output):
             if math.prod(side or 1 for side in output.shape) > most:
-                raise ModelFileError(
-                    f"{path}: refused, its layer {layer.name!r} puts out {output.shape} for one picture"
-                )
+                yield layer.name, output.shape
 
 
 def _bytes_each(dtype: str) -> int:

@@ -30,7 +30,10 @@ from catdog_ray.settings import RetrainSettings
 
 @dataclass(frozen=True)
 class ModelFile:
-    """`model.keras`: the best configuration of the search, first seed, last milestone; `model.json` says which."""
+    """`model.keras`: the best configuration of the search, first seed, last milestone.
+
+    `model.json` says which, and what else a program needs that loads it without this package.
+    """
 
     folder: Path
     configuration: str
@@ -55,12 +58,20 @@ class ModelFile:
             return None, 0, 0
         return found if (self.folder / "model.keras").is_file() else (None, 0, 0)
 
-    def take(self, source: Path) -> None:
-        """Put `source` in place, unless what is there is as good."""
+    def take(self, source: Path, images: Images) -> None:
+        """Put `source` in place, unless what is there is as good; `images` are such as it classifies."""
         if self.is_there() or not source.is_file():
             return
         replace_file(self.folder / "model.keras", source.read_bytes())
-        facts = {"configuration": self.configuration, "seed": self.seed, "epochs": self.epochs}
+        size = images.pixels.shape[1]
+        facts = {
+            "configuration": self.configuration,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "class_names": list(images.class_names),
+            "image_size": size,
+            "pixels": f"upright RGB, stretched bilinearly (by Pillow) to {size} x {size}, divided by 255",
+        }
         replace_file(self.folder / "model.json", to_json(facts) + "\n")
 
 
@@ -134,7 +145,7 @@ class RetrainingRecorder(Callback):
             return
         if self._keeper is not None and trial.config["keep_model"] and trial.checkpoint is not None:
             with trial.checkpoint.as_directory() as folder:
-                self._keeper.take(Path(folder) / "model.keras")
+                self._keeper.take(Path(folder) / "model.keras", self._test)
         self._done += 1
         self._running.discard(run_name(trial.config))
         self._show(f"{run_name(trial.config)} finished")

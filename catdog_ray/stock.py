@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from catdog_ray import config as configuration
 from catdog_ray import oracle, processes
+from catdog_ray.builder import BuilderError
 from catdog_ray.data import Images
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.recorder import OnProgress, SearchRecorder
@@ -234,8 +235,9 @@ def _tuner(work: _Work, send: Send) -> Any:
 
         def on_trial_end(self, trial: Any) -> None:
             failure = None if trial.status == "COMPLETED" else trial.message.strip().splitlines()[-1]
-            prefix = f"{Diverged.__module__}.{Diverged.__name__}: "
-            send(("end", self.parameters, failure and failure.removeprefix(prefix)))
+            for error in (Diverged, BuilderError):
+                failure = failure and failure.removeprefix(f"{error.__module__}.{error.__name__}: ")
+            send(("end", self.parameters, failure))
             super().on_trial_end(trial)
 
     tuner = Recorded(

@@ -24,10 +24,10 @@ from catdog_ray import (
     origins,
     preflight,
     processes,
+    rehearsal,
     retraining,
     search,
     stock,
-    trial,
 )
 from catdog_ray import config as configuration
 from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory, portable
@@ -71,7 +71,7 @@ def run(
                 shared = place if config.cluster.storage_path else None
                 if searches and config.search.method == STOCK:
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
-                    _require_network(config, splits, call=processes.call_apart)
+                    _require_network(config, splits, searches=True, call=processes.call_apart)
                     with copier.copying(shared):
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
@@ -83,7 +83,8 @@ def run(
                         preflight.check(config.cluster, place)
                         if on_cluster is not None:
                             on_cluster(running_on)
-                        _require_network(config, splits, call=partial(cluster.call, settings=config.cluster))
+                        call = partial(cluster.call, settings=config.cluster)
+                        _require_network(config, splits, searches=searches, call=call)
                         watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
                             if searches:
@@ -126,15 +127,20 @@ def _chosen(study: StudyDirectory, config: Config, *, top: int) -> list[retraini
     return retraining.candidates(config, trials, top=top)
 
 
-def _require_network(config: Config, splits: data.Splits, *, call: Callable[..., Any]) -> None:
-    """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one."""
+def _require_network(config: Config, splits: data.Splits, *, searches: bool, call: Callable[..., Any]) -> None:
+    """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one.
+
+    It is built over its space only before a search.
+    """
     if config.model.builder is None:
         return
     size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
-    arguments = config.model, config.train, dict(config.baseline), size, classes
-    wrong = call(trial.check_network, *arguments)
-    if wrong is not None:
-        raise ConfigError(f"--model {config.model.builder}: {wrong}")
+    space = dict(config.space) if searches else {}
+    found = call(rehearsal.rehearse, config.model, config.train, dict(config.baseline), space, size, classes)
+    if found.fault is not None:
+        raise ConfigError(found.fault)
+    for warning in found.warnings:
+        _log.warning("warning: %s", warning)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ray import tune
 
 from catdog_ray import metrics
+from catdog_ray.builder import BuilderError
 from catdog_ray.data import Images
 from catdog_ray.records import EpochRow, objective
-from catdog_ray.settings import FitSettings, ModelSettings, TrainSettings
+from catdog_ray.settings import FitSettings
 from catdog_ray.space import HyperParameters
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def run_trial(
 ) -> None:
     """One trial of a search. `parameters` are those of `searchers.Planned`.
 
-    Reports after every epoch; a diverged loss ends the trial with `failure` set instead of raising, because Ray
-    retries what raises.
+    Reports after every epoch; a diverged loss, and an error of the user's own function, end the trial with `failure`
+    set instead of raising, because Ray retries what raises.
     """
     course = _Course(parameters, settings, scoring_window=scoring_window)
     course.fit(train, selection, epochs=epochs, seed=seed, threads=threads)
@@ -88,42 +88,6 @@ def run_retraining(
     course.fit(train, test, epochs=milestones[-1], seed=parameters["seed"], threads=threads)
 
 
-def check_network(
-    model_settings: ModelSettings,
-    train_settings: TrainSettings,
-    point: Mapping[str, Any],
-    image_size: int,
-    classes: int,
-) -> str | None:
-    """Build a network, train nothing, classify two pictures; returns what is wrong in one line, or None."""
-    from catdog_ray import backend
-
-    backend.prepare(threads=1)
-    from catdog_ray import evaluation, model
-
-    pixels = np.zeros((2, image_size, image_size, 3), np.uint8)
-    blank = Images(pixels, np.zeros(2, np.int32), ("", ""), ("",) * classes)
-    try:
-        network = model.build(
-            HyperParameters.of(point),
-            model_settings,
-            image_size=image_size,
-            classes=classes,
-            recipe=model.Recipe.of(train_settings, steps=1),
-        )
-        evaluation.evaluate(network, blank)
-        rows = evaluation.predict(network, blank)
-        if not np.allclose(rows.sum(axis=1), 1, atol=0.02) or rows.min() < 0:
-            return (
-                f"its model must put out probabilities, such as after a softmax; got {rows[0].tolist()} for a picture"
-            )
-    except KeyError as error:
-        return f"its compiled model must report {error}; compile it with metrics=['accuracy'], or return it uncompiled"
-    except Exception as error:  # the user's code, and Keras on it, may raise anything
-        return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-    return None
-
-
 class _Course:
     """The way of one trial through its epochs: where it starts, what it reports, when it saves."""
 
@@ -167,9 +131,14 @@ class _Course:
                     resume_from=resume_from,
                 )
             except Diverged as diverged:
-                # Ray's scheduler needs a finite score from every result; a trial without an epoch has none: 0.
-                failure = {"failure": str(diverged), "epoch": diverged.epochs, "done": True}
-                tune.report({"objective": 0.0, **self._last, **self._score(), **failure})
+                self._fail(str(diverged), epochs=diverged.epochs)
+            except BuilderError as error:
+                self._fail(str(error), epochs=len(self._accuracies))
+
+    def _fail(self, failure: str, *, epochs: int) -> None:
+        # Ray's scheduler needs a finite score from every result; a trial without an epoch has none: 0.
+        ended = {"failure": failure, "epoch": epochs, "done": True}
+        tune.report({"objective": 0.0, **self._last, **self._score(), **ended})
 
     def _on_epoch(self, row: EpochRow, network: keras.Model) -> None:
         from catdog_ray.model import multiply_adds

@@ -2,9 +2,10 @@
 
     python -m catdog_ray.tune --config examples/separable.yaml --num-samples 4
 
-The function is called on a worker for every trial. It may return the model compiled (with metrics=['accuracy'] and a
-loss for whole-number labels) or, as here, uncompiled: then Adam with the trial's `learning_rate` is used. `predict`
-loads only the layers listed in `catdog_ray/model_file.py`: others would train, and only your own code could load them.
+The function is called on a worker, some times before the search and then for every trial. It may return the model
+compiled (with metrics=['accuracy'] and a loss for whole-number labels) or, as here, uncompiled: then Adam with the
+trial's `learning_rate` is used. `predict` loads only the layers listed in `catdog_ray/model_file.py`: others would
+train, and only your own code could load them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,10 @@ from make_rows import quickstart
 from PIL import Image, ImageDraw
 from small import images
 
-from catdog_ray import builder, config, evaluation, model, train, trial
+from catdog_ray import builder, config, evaluation, model, rehearsal, train
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import EpochRow
-from catdog_ray.settings import ConfigError, ModelSettings
+from catdog_ray.settings import ConfigError, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 ROOT = Path(__file__).parents[1]
@@ -106,7 +107,7 @@ def test_a_compiled_network_keeps_its_optimizer_and_an_uncompiled_one_follows_th
     recipe = model.Recipe(decay_steps=10, ema_momentum=0.9)
     network = model.build(POINT, own("uncompiled"), image_size=8, classes=3, recipe=recipe)
     assert network.optimizer.use_ema
-    with pytest.raises(model.BuilderError, match=r"returns a compiled model, .* return it uncompiled"):
+    with pytest.raises(builder.BuilderError, match=r"returns a compiled model, .* return it uncompiled"):
         model.build(POINT, own("compiled"), image_size=8, classes=3, recipe=recipe)
 
 
@@ -149,43 +150,62 @@ def test_a_compiled_network_stays_as_it_is() -> None:
     assert isinstance(network.optimizer, keras.optimizers.SGD)
 
 
+def rehearsed(name: str, settings: TrainSettings = PLAIN) -> rehearsal.Rehearsal:
+    return rehearsal.rehearse(own(name), settings, POINT, {}, 8, 3)
+
+
 @pytest.mark.parametrize("name", ["compiled", "uncompiled"])
 def test_networks_that_pass_the_check(name: str) -> None:
-    assert trial.check_network(own(name), PLAIN, POINT, 8, 3) is None
+    assert rehearsed(name).fault is None
 
 
 def test_a_compiled_network_with_a_schedule_of_the_settings_is_told_before_the_trials() -> None:
     cosine = dataclasses.replace(PLAIN, learning_rate_schedule="cosine")
-    assert trial.check_network(own("uncompiled"), cosine, POINT, 8, 3) is None
-    found = trial.check_network(own("compiled"), cosine, POINT, 8, 3)
+    assert rehearsed("uncompiled", cosine).fault is None
+    found = rehearsed("compiled", cosine).fault
     assert found is not None
-    assert found.startswith("BuilderError: test_builder:compiled returns a compiled model, whose optimizer is its own")
+    assert found.startswith("--model test_builder:compiled: returns a compiled model, whose optimizer is its own")
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("without_accuracy", "its compiled model must report 'accuracy'; compile it with metrics=['accuracy']"),
-        ("wrong_loss", "ValueError: "),
-        ("one_unit", "BuilderError: test_builder:one_unit must return a model from (None, 8, 8, 3) to (None, 3), got "),
         (
-            "nothing",
-            "BuilderError: test_builder:nothing must return a keras.Sequential or functional model, got NoneTy",
+            "without_accuracy",
+            "returns a compiled model that must report 'accuracy'; compile it with metrics=['accuracy']",
         ),
-        ("unknown_name", "BuilderError: test_builder:unknown_name raised KeyError: 'units'"),
-        ("without_softmax", "its model must put out probabilities, such as after a softmax; got [2.0, 2.0, 2.0] for"),
-        ("no_numbers", "its model must put out probabilities, such as after a softmax; got [nan, nan, nan] for"),
-        ("frozen", "BuilderError: test_builder:frozen must return a model that can learn, got one without trainable"),
-        ("without_input", "BuilderError: test_builder:without_input must return a keras.Sequential or functional"),
-        ("exits", "BuilderError: test_builder:exits raised SystemExit: 3"),
-        ("number", "ConfigError: --model test_builder:number: is no function but a int"),
-        ("missing", "ConfigError: --model test_builder:missing: cannot be imported (AttributeError: "),
+        ("wrong_loss", "ValueError: "),
+        ("one_unit", "must return a model from (None, 8, 8, 3) to (None, 3), got "),
+        ("nothing", "must return a keras.Sequential or functional model, got NoneTy"),
+        ("unknown_name", "raised KeyError: 'units'"),
+        (
+            "without_softmax",
+            "must return a model that puts out probabilities, such as after a softmax; got [2.0, 2.0, 2.0] for",
+        ),
+        (
+            "no_numbers",
+            "must return a model that puts out probabilities, such as after a softmax; got [nan, nan, nan] for",
+        ),
+        ("frozen", "must return a model that can learn, got one without trainable"),
+        ("without_input", "must return a keras.Sequential or functional"),
+        ("exits", "raised SystemExit: 3"),
     ],
 )
 def test_networks_that_cannot_be_trained_are_told_in_one_line(name: str, expected: str) -> None:
-    found = trial.check_network(own(name), PLAIN, POINT, 8, 3)
+    found = rehearsed(name).fault
     assert found is not None
-    assert found.startswith(expected)
+    assert found.startswith(f"--model test_builder:{name}: {expected}")
+    assert found.endswith(" (with learning_rate 0.002, dropout_rate 0.1, width 4, blocks 2, activation relu)")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("number", "is no function but a int"), ("missing", "cannot be imported (AttributeError: ")]
+)
+def test_functions_that_are_none_are_told_in_one_line(name: str, expected: str) -> None:
+    found = rehearsed(name).fault
+    assert found is not None
+    assert found.startswith(f"--model test_builder:{name}: {expected}")
     assert "\n" not in found
 
 
@@ -294,9 +314,52 @@ def test_a_network_that_cannot_be_trained_ends_before_the_trials(program: str, t
     done = tune(tmp_path, "--model", "examples.separable:build", "--num-samples", 2, program=program)
     assert done.returncode == 2
     assert done.stderr == (
-        "error: --model examples.separable:build: BuilderError: examples.separable:build raised KeyError: 'width'\n"
+        "error: --model examples.separable:build: raised KeyError: 'width' (with learning_rate 0.001, "
+        "dropout_rate 0.5, conv_filters 16, conv_kernel 3, dense_units 512)\n"
     )
     assert StudyDirectory(tmp_path / "results" / "mine").trials.read() == []
+
+
+FAILING = """
+import pathlib
+
+def build(hyperparameters, input_shape, classes):
+    with pathlib.Path(__file__).with_name("calls").open("a") as file:
+        file.write("called\\n")
+    raise ValueError("no room for\\n  " + str(hyperparameters["dense_units"]))
+"""
+SEARCHING = """
+import json, sys
+from pathlib import Path
+from small import images, quick_config
+from catdog_ray import cluster, search
+from catdog_ray.ledger import StudyDirectory
+
+config = quick_config(search__num_samples=1, cluster__max_failures=3, model__builder="failing:build")
+with StudyDirectory(Path("study")) as study, cluster.connect(config.cluster) as running_on:
+    rows = search.run(study, config, images(48), images(24, seed=1), running_on=running_on)
+heavy = sorted({"keras", "tensorflow"} & set(sys.modules))
+print(json.dumps([[row.status, row.epochs, row.objective, row.reason] for row in rows] + heavy))
+"""
+
+
+@pytest.mark.slow
+def test_what_the_function_raises_fails_its_trial_at_once(tmp_path: Path) -> None:
+    """It is not called again for it, as it would be after a lost worker, and the driver comes to load no TensorFlow."""
+    write_folder(tmp_path, {"failing.py": FAILING.encode(), "searching.py": SEARCHING.encode()})
+    path = os.pathsep.join([*sys.path, str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "searching.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "failing:build raised ValueError: no room for 16"
+    assert json.loads(done.stdout) == [["failed", 0, None, reason]]
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def shape(kind: str, seed: int) -> bytes:

@@ -96,7 +96,8 @@ HOUSE = {
     "spot": Room(0, "ray"),
     "preflight": Room(5, inside_functions="ray pyarrow"),
     "mirror": Room(5, inside_functions="pyarrow"),
-    "trial": Room(7, "numpy ray", inside_functions="keras backend evaluation model train"),
+    "trial": Room(7, "ray", inside_functions="keras backend evaluation model train"),
+    "rehearsal": Room(6, "numpy", inside_functions="keras backend evaluation model model_file"),
     "distributions": Room(2, "optuna"),
     "searchers": Room(6, "numpy ray optuna"),
     "past": Room(6, "ray"),
@@ -144,7 +145,7 @@ HOUSE = {
 """The plan. Imports only go down the floors; rooms on one floor do not know each other."""
 
 COMMANDS = ("tune", "baseline", "retrain", "predict", "explore")
-DRIVER = ("search", "retraining", "cluster", "trial", "searchers", "past", "study", "show")
+DRIVER = ("search", "retraining", "cluster", "trial", "rehearsal", "searchers", "past", "study", "show")
 ON_WORKERS_ONLY = {"tensorflow", "keras", "torch", "jax", "keras_tuner"}
 
 

@@ -141,6 +141,9 @@ def test_a_model_lost_between_its_row_and_its_copy_is_made_again(finished, tmp_p
         "configuration": "trial-0001",
         "seed": 3,
         "epochs": 3,
+        "class_names": ["cats", "dogs"],
+        "image_size": 16,
+        "pixels": "upright RGB, stretched bilinearly (by Pillow) to 16 x 16, divided by 255",
     }
     assert (tmp_path / "study" / "model.keras").stat().st_size > 1000
     # The guide's own configuration alone leaves it where it is, and is kept where there is none.

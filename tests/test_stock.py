@@ -97,6 +97,17 @@ def test_a_diverged_trial_is_failed_with_its_reason_and_the_search_goes_on(tmp_p
     assert trials[0].objective is None
 
 
+def roomless(hyperparameters, input_shape, classes):
+    raise ValueError("no room for\n  " + str(hyperparameters["dense_units"]))
+
+
+def test_what_a_network_of_ones_own_raises_is_its_trials_reason(tmp_path):
+    config = quick_config(search__method=STOCK, search__num_samples=1, model__builder="test_stock:roomless")
+    trials, _ = run(tmp_path, config)
+    reason = "test_stock:roomless raised ValueError: no room for 16"
+    assert [(row.status, row.epochs, row.reason) for row in trials] == [("failed", 0, reason)]
+
+
 def test_a_space_that_is_exhausted_fails_and_says_how_to_end(tmp_path):
     """Keras Tuner stops where its random draws give nothing new, and says nothing."""
     choices = {
