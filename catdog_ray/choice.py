@@ -25,7 +25,10 @@ _MAY_CHANGE = (
 
 
 def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
-    """The checked config and the study's folder: a new one, or with --resume one that is there."""
+    """The checked config and the study's folder: a new one, or with --resume one that is there.
+
+    Without --name that is the newest unfinished one under the output; with --config, of those that bear its name.
+    """
     overrides = command.study_overrides(flags)
     if not flags.resume:
         config = configuration.load(flags.config, overrides=overrides)
@@ -40,7 +43,11 @@ def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
     # With the network, to which the space belongs; all else is the saved study's.
     known = ("name", "output", "model.builder")
     base = configuration.load(flags.config, overrides={key: overrides[key] for key in known if key in overrides})
-    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name, flags)
+    if "name" in overrides:
+        folder = _output(base) / base.name
+    else:
+        folder = _newest_unfinished(_output(base), name=None if flags.config is None else base.name)
+        _require_own_command(folder, flags)
     saved = saved_config(folder)
     if flags.config is None:
         wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
@@ -83,19 +90,33 @@ def _require_own_method(config: Config, flags: argparse.Namespace) -> None:
         raise ConfigError(f"search.method: {STOCK} is what python -m catdog_ray.baseline runs; tune knows {METHODS}")
 
 
-def _newest_unfinished(output: Path, name: str, flags: argparse.Namespace) -> Path:
+def _require_own_command(folder: Path, flags: argparse.Namespace) -> None:
+    """ConfigError where the other command that searches began the study."""
+    is_stock = StudyDirectory(folder).read_study().get("method") == STOCK
+    if is_stock != (flags.search == STOCK):
+        program = "baseline" if is_stock else "tune"
+        raise ConfigError(
+            f"--resume: {folder}, the newest unfinished study, is one of python -m catdog_ray.{program}; "
+            "go on with it by that command, or say which is meant with --name"
+        )
+
+
+def _newest_unfinished(output: Path, *, name: str | None) -> Path:
+    """Of all under `output`, or of those that are called `name` or numbered behind it."""
     found = []
     if output.is_dir():
         next(output.iterdir(), None)  # `glob` finds nothing where it may not look
     for file in sorted(output.glob("*/study.json")):
-        if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
+        if name is not None and not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
             continue
         study = StudyDirectory(file.parent).read_study()
-        is_mine = (study.get("method") == STOCK) == (flags.search == STOCK)
-        if is_mine and study.get("state") != "finished":
+        if study.get("state") != "finished":
             found.append((str(study.get("started_utc")), file.parent))
     if not found:
-        raise ConfigError(f"--resume: no unfinished study {name}* under {output}/; say which with --name")
+        wanted = "" if name is None else f" {name}*"
+        raise ConfigError(
+            f"--resume: no unfinished study{wanted} under {output}/; say which with --name, or where with --output"
+        )
     return max(found)[1]
 
 

@@ -127,7 +127,12 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
         add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
     else:
         parser.set_defaults(search=method)
-    add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the study --name, or with the newest unfinished one under the output, whatever its name; "
+        "with --config: with the newest that is named like it",
+    )
     add(
         "--retrain",
         action=argparse.BooleanOptionalAction,

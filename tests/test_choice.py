@@ -53,14 +53,37 @@ def test_a_name_of_ones_own_is_not_numbered(tmp_path: Path) -> None:
 
 def test_resume_takes_the_newest_unfinished_study(tmp_path: Path) -> None:
     begun(tmp_path, "quickstart", started_utc="2026-11-01T12:00:00+00:00")
-    begun(tmp_path, "quickstart-2", started_utc="2026-11-03T12:00:00+00:00", state="running")
+    shipped = configuration.load(overrides={"name": "quickstart-2"})
+    write_study(tmp_path / "quickstart-2", shipped, state="running", started_utc="2026-11-03T12:00:00+00:00")
     begun(tmp_path, "quickstart-3", started_utc="2026-11-02T12:00:00+00:00", state="failed")
-    begun(tmp_path, "quickstart-4", started_utc="2026-11-04T12:00:00+00:00", state="finished")
+    begun(tmp_path, "quickstart-4", started_utc="2026-11-06T12:00:00+00:00", state="finished")
     begun(tmp_path, "other", started_utc="2026-11-05T12:00:00+00:00")
-    config, folder = choice.choose_study(parsed("--output", str(tmp_path), "--resume"))
-    assert (folder, config.name) == (tmp_path / "quickstart-2", "quickstart-2")
-    config, folder = choice.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "other"))
+    begun(tmp_path, "quickstart-more", started_utc="2026-11-04T12:00:00+00:00")
+    resume = ["--output", str(tmp_path), "--resume"]
+    config, folder = choice.choose_study(parsed(*resume))
     assert (folder, config.name) == (tmp_path / "other", "other")
+    config, folder = choice.choose_study(parsed(*resume, "--name", "quickstart-3"))
+    assert (folder, config.name) == (tmp_path / "quickstart-3", "quickstart-3")
+    # With a config: of those that are named like it.
+    config, folder = choice.choose_study(parsed(*resume, "--config", "quickstart.yaml"))
+    assert (folder, config.name) == (tmp_path / "quickstart-2", "quickstart-2")
+    with pytest.raises(
+        ConfigError, match=r"^--resume: no unfinished study cpu\* under .*say which with --name, or whe"
+    ):
+        choice.choose_study(parsed(*resume, "--config", "cpu.yaml"))
+
+
+def test_the_newest_study_that_does_not_fit_is_refused_by_its_folder(tmp_path: Path) -> None:
+    """And no older one is taken in its place."""
+    begun(tmp_path, "fits", started_utc="2026-11-01T12:00:00+00:00")
+    folder = write_study(
+        tmp_path / "odd", quickstart(name="odd", seed=3), state="running", started_utc="2026-11-02T12:00:00+00:00"
+    )
+    with pytest.raises(ConfigError) as caught:
+        choice.choose_study(parsed("--output", str(tmp_path), "--resume", "--seed", "0"))
+    assert str(caught.value) == (
+        f"--resume: seed was 3 when {folder} began and is 0 now; leave it as it was, or start another study"
+    )
 
 
 def test_the_baseline_runs_its_one_method_and_tune_does_not(tmp_path: Path) -> None:
@@ -72,11 +95,18 @@ def test_the_baseline_runs_its_one_method_and_tune_does_not(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"search.method: keras-tuner-stock is what .*catdog_ray.baseline runs"):
         choice.choose_study(parsed("--output", str(tmp_path), "--set", f"search.method={STOCK}"))
     write_study(folder, config, state="interrupted")
-    with pytest.raises(ConfigError, match="no unfinished study quickstart"):
+    with pytest.raises(ConfigError) as caught:
         choice.choose_study(parsed("--output", str(tmp_path), "--resume"))
+    assert str(caught.value) == (
+        f"--resume: {folder}, the newest unfinished study, is one of python -m catdog_ray.baseline; "
+        "go on with it by that command, or say which is meant with --name"
+    )
     with pytest.raises(ConfigError, match=r"keras-tuner-stock is what .*catdog_ray.baseline runs"):
         choice.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "quickstart"))
     assert choice.choose_study(parser.parse_args(["--output", str(tmp_path), "--resume"]))[1] == folder
+    newer = begun(tmp_path, "mine", started_utc="2999-01-01T00:00:00+00:00")
+    with pytest.raises(ConfigError, match=rf"^--resume: {newer}, the newest .* is one of python -m catdog_ray\.tune; "):
+        choice.choose_study(parser.parse_args(["--output", str(tmp_path), "--resume"]))
 
 
 def test_resume_goes_on_with_the_studys_own_settings(tmp_path: Path) -> None:
@@ -136,7 +166,7 @@ def test_what_may_not_change_when_a_study_goes_on(assignment: str, setting: str,
 
 def test_commands_refuse_before_they_load_anything(tmp_path: Path) -> None:
     """The same in this process: `main` raises what `run` turns into a line."""
-    with pytest.raises(ConfigError, match=r"^--resume: no unfinished study quickstart\*"):
+    with pytest.raises(ConfigError, match=r"^--resume: no unfinished study under "):
         tune.main(["--output", str(tmp_path), "--resume"])
     with pytest.raises(RecordError, match=r"no study here \(study\.json is missing\)$"):
         retrain.main([str(tmp_path / "none")])

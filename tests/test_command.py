@@ -194,12 +194,12 @@ MISTAKES: dict[str, Mistake] = {
     "nothing to resume": (
         None,
         ["--resume"],
-        "--resume: no unfinished study quickstart* under {output}/; say which with --name",
+        "--resume: no unfinished study under {output}/; say which with --name, or where with --output",
     ),
     "only finished studies to resume": (
         lambda output: begun(output, state="finished"),
         ["--resume"],
-        "--resume: no unfinished study quickstart* under {output}/; say which with --name",
+        "--resume: no unfinished study under {output}/; say which with --name, or where with --output",
     ),
     "no study of that name": (
         begun,
