@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from catdog_ray import command
+from catdog_ray import choice, command
 from catdog_ray.settings import STOCK
 
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> None:
         "process with all its threads, every trial to full length. Then retrain and print the table, as tune does.",
         method=STOCK,
     )
-    config, folder = command.choose_study(parser.parse_args(arguments))
+    config, folder = choice.choose_study(parser.parse_args(arguments))
 
     from catdog_ray import show
 

@@ -1,4 +1,4 @@
-"""The frame of every command: flags that several share, exit codes, signals, and which study is meant.
+"""The frame of every command: flags that several share, exit codes, signals.
 
 Nothing heavy is imported, so that `--help` and every error in the flags answer at once.
 """
@@ -15,13 +15,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
-from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
-from catdog_ray.records import RecordError
-from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, RunFailed, UserError, printable
+from catdog_ray.settings import METHODS, ConfigError, RunFailed, UserError, printable
 
 _LONGEST_LINE = 1500
 
@@ -31,17 +28,6 @@ EPILOG = "exit codes: 0 done, 1 failed, 2 something to change (one line on stder
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 """Errors of files that are the machine's answer to what was asked, not a slip of ours: a full disk, a refusal."""
-
-_MAY_CHANGE = (
-    "search.num_samples",
-    "search.time_budget_s",
-    "retrain.",
-    "cluster.",
-    "name",
-    "data.published",
-    *MACHINE_SETTINGS,
-)
-"""Settings that may differ when a study is resumed. The data itself is held by its fingerprint."""
 
 
 class Interrupted(Exception):
@@ -141,7 +127,12 @@ def study_parser(program: str, description: str, *, method: str | None = None) -
         add("--search", choices=METHODS, help="how configurations are proposed (search.method)")
     else:
         parser.set_defaults(search=method)
-    add("--resume", action="store_true", help="go on with the study --name, or with the newest unfinished one")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the study --name, or with the newest unfinished one under the output, whatever its name; "
+        "with --config: with the newest that is named like it",
+    )
     add(
         "--retrain",
         action=argparse.BooleanOptionalAction,
@@ -190,89 +181,6 @@ def assignments(texts: Sequence[str], taken: Mapping[str, Any]) -> dict[str, Any
             raise ConfigError(f"--set {key}: given twice")
         found[key] = value
     return found
-
-
-def choose_study(flags: argparse.Namespace) -> tuple[Config, Path]:
-    """The checked config and the study's folder: a new one, or with --resume one that is there."""
-    overrides = study_overrides(flags)
-    if not flags.resume:
-        config = configuration.load(flags.config, overrides=overrides)
-        _require_own_method(config, flags)
-        folder = _output(config) / config.name
-        if "name" not in overrides:
-            folder = _unused(folder)
-            config = configuration.load(base=config, overrides={"name": folder.name})
-        elif (folder / "study.json").exists():
-            raise ConfigError(f"--name: {folder} already holds a study; add --resume to go on with it, or name another")
-        return config, folder
-    # With the network, to which the space belongs; all else is the saved study's.
-    known = ("name", "output", "model.builder")
-    base = configuration.load(flags.config, overrides={key: overrides[key] for key in known if key in overrides})
-    folder = _output(base) / base.name if "name" in overrides else _newest_unfinished(_output(base), base.name, flags)
-    saved = saved_config(folder)
-    if flags.config is None:
-        wanted = configuration.load(base=saved, overrides={**overrides, "name": folder.name})
-    else:
-        wanted = configuration.load(flags.config, overrides={**overrides, "name": folder.name})
-    require_resumable(saved, wanted, folder)
-    _require_own_method(wanted, flags)
-    return wanted, folder
-
-
-def saved_config(folder: Path) -> Config:
-    """The config that a study was begun with."""
-    directory = StudyDirectory(folder)
-    study, machine = directory.read_study(), directory.read_machine_settings()
-    try:
-        return configuration.load(base=configuration.from_saved(study["config"]), overrides=machine)
-    except (KeyError, UserError) as error:
-        raise RecordError(f"{folder / 'study.json'}: its config cannot be used ({error})") from None
-
-
-def require_resumable(saved: Config, wanted: Config, folder: Path, prefix: str = "--resume: ") -> None:
-    """ConfigError where a setting that rows depend on has changed since the study began."""
-    for key, (before, now) in configuration.differences(saved, wanted).items():
-        if not key.startswith(_MAY_CHANGE):
-            raise ConfigError(
-                f"{prefix}{key} was {before!r} when {folder} began and is {now!r} now; "
-                "leave it as it was, or start another study"
-            )
-
-
-def _output(config: Config) -> Path:
-    try:
-        return Path(config.output).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"output: {config.output!r}: {error}") from None
-
-
-def _require_own_method(config: Config, flags: argparse.Namespace) -> None:
-    if config.search.method == STOCK and flags.search != STOCK:
-        raise ConfigError(f"search.method: {STOCK} is what python -m catdog_ray.baseline runs; tune knows {METHODS}")
-
-
-def _newest_unfinished(output: Path, name: str, flags: argparse.Namespace) -> Path:
-    found = []
-    if output.is_dir():
-        next(output.iterdir(), None)  # `glob` finds nothing where it may not look
-    for file in sorted(output.glob("*/study.json")):
-        if not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
-            continue
-        study = StudyDirectory(file.parent).read_study()
-        is_mine = (study.get("method") == STOCK) == (flags.search == STOCK)
-        if is_mine and study.get("state") != "finished":
-            found.append((str(study.get("started_utc")), file.parent))
-    if not found:
-        raise ConfigError(f"--resume: no unfinished study {name}* under {output}/; say which with --name")
-    return max(found)[1]
-
-
-def _unused(folder: Path) -> Path:
-    candidate, number = folder, 1
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
 
 
 def shortened(text: str) -> str:

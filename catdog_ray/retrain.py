@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from catdog_ray import command
+from catdog_ray import choice, command
 from catdog_ray import config as configuration
 from catdog_ray.rules import at_least
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting of retrain or cluster")
     flags = parser.parse_args(arguments)
     at_least("--top-k", flags.top_k, 1)
-    saved = command.saved_config(flags.study)
+    saved = choice.saved_config(flags.study)
     named = {
         "retrain.milestones": flags.epochs,
         "retrain.seeds": flags.seeds,
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     }
     given = {"retrain.enabled": True} | {key: value for key, value in named.items() if value is not None}
     config = configuration.load(base=saved, overrides={**given, **command.assignments(flags.set, given)})
-    command.require_resumable(saved, config, flags.study, "")
+    choice.require_resumable(saved, config, flags.study, "")
 
     from catdog_ray import show
 

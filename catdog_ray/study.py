@@ -16,8 +16,8 @@ from typing import Any
 
 from catdog_ray import (
     builder,
+    choice,
     cluster,
-    command,
     data,
     inspection,
     mirror,
@@ -163,7 +163,7 @@ def _described(
     if earlier:
         # Again, now that the study is ours: another command may have begun it since its name was found free.
         saved = configuration.from_saved(earlier["config"])
-        command.require_resumable(saved, config, study.path, "")
+        choice.require_resumable(saved, config, study.path, "")
     retraining.require_same_length(study, config, earlier.get("retrain_epochs"))
     started = time.monotonic()
     searches = searches or not earlier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from catdog_ray import command
+from catdog_ray import choice, command
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         help="for --estimate: trials at once on a node (default: as many as share one GPU)",
     )
     flags = parser.parse_args(arguments)
-    config, folder = command.choose_study(flags)
+    config, folder = choice.choose_study(flags)
     if flags.estimate:
         from catdog_ray import estimate
 

@@ -1,4 +1,4 @@
-"""The commands as a person meets them: help, flags, one line for every mistake, exit codes, which study is meant."""
+"""The commands as a person meets them: help, flags, one line for every mistake, exit codes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 from make_rows import quickstart, write_study
 
-from catdog_ray import command, retrain, tune
-from catdog_ray import config as configuration
-from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
+from catdog_ray import command, retrain
+from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import STOCK, ConfigError, RunFailed, UserError
+from catdog_ray.settings import ConfigError, RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"ray", "keras", "tensorflow", "numpy", "pandas", "scipy", "optuna", "matplotlib", "rich", "PIL"}
@@ -195,12 +194,12 @@ MISTAKES: dict[str, Mistake] = {
     "nothing to resume": (
         None,
         ["--resume"],
-        "--resume: no unfinished study quickstart* under {output}/; say which with --name",
+        "--resume: no unfinished study under {output}/; say which with --name, or where with --output",
     ),
     "only finished studies to resume": (
         lambda output: begun(output, state="finished"),
         ["--resume"],
-        "--resume: no unfinished study quickstart* under {output}/; say which with --name",
+        "--resume: no unfinished study under {output}/; say which with --name, or where with --output",
     ),
     "no study of that name": (
         begun,
@@ -446,132 +445,3 @@ def test_a_reader_that_went_away_is_no_failure(code: str, tmp_path: Path) -> Non
     finally:
         os.close(write_end)
     assert (result.returncode, result.stderr) == (0, "")
-
-
-# ---- which study --------------------------------------------------------------------------------------------------
-
-
-def test_new_studies_are_numbered(tmp_path: Path) -> None:
-    for expected in ("quickstart", "quickstart-2", "quickstart-3"):
-        config, folder = command.choose_study(parsed("--output", str(tmp_path)))
-        assert folder == tmp_path / expected
-        shipped = configuration.load(overrides={"name": expected, "output": str(tmp_path)})
-        assert config == shipped
-        assert not folder.exists()
-        folder.mkdir()
-    (tmp_path / "quickstart-2").rmdir()
-    assert command.choose_study(parsed("--output", str(tmp_path)))[1] == tmp_path / "quickstart-2"
-
-
-def test_the_number_stands_behind_the_name_of_the_config(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    config, folder = command.choose_study(parsed("--config", "cpu.yaml", "--output", str(tmp_path)))
-    assert (folder, config.name, config.data.image_size) == (tmp_path / "cpu-2", "cpu-2", 64)
-
-
-def test_a_name_of_ones_own_is_not_numbered(tmp_path: Path) -> None:
-    arguments = ["--output", str(tmp_path), "--name", "mine", "--num-samples", "3"]
-    config, folder = command.choose_study(parsed(*arguments))
-    assert (folder, config.name, config.search.num_samples) == (tmp_path / "mine", "mine", 3)
-    folder.mkdir()  # a folder without study.json is no study
-    assert command.choose_study(parsed(*arguments))[1] == folder
-
-
-def test_resume_takes_the_newest_unfinished_study(tmp_path: Path) -> None:
-    begun(tmp_path, "quickstart", started_utc="2026-11-01T12:00:00+00:00")
-    begun(tmp_path, "quickstart-2", started_utc="2026-11-03T12:00:00+00:00", state="running")
-    begun(tmp_path, "quickstart-3", started_utc="2026-11-02T12:00:00+00:00", state="failed")
-    begun(tmp_path, "quickstart-4", started_utc="2026-11-04T12:00:00+00:00", state="finished")
-    begun(tmp_path, "other", started_utc="2026-11-05T12:00:00+00:00")
-    config, folder = command.choose_study(parsed("--output", str(tmp_path), "--resume"))
-    assert (folder, config.name) == (tmp_path / "quickstart-2", "quickstart-2")
-    config, folder = command.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "other"))
-    assert (folder, config.name) == (tmp_path / "other", "other")
-
-
-def test_the_baseline_runs_its_one_method_and_tune_does_not(tmp_path: Path) -> None:
-    parser = command.study_parser("baseline", "Search.", method=STOCK)
-    config, folder = command.choose_study(parser.parse_args(["--output", str(tmp_path)]))
-    assert config.search.method == STOCK
-    with pytest.raises(ConfigError, match="--search"):
-        parser.parse_args(["--search", "tpe"])
-    with pytest.raises(ConfigError, match=r"search.method: keras-tuner-stock is what .*catdog_ray.baseline runs"):
-        command.choose_study(parsed("--output", str(tmp_path), "--set", f"search.method={STOCK}"))
-    write_study(folder, config, state="interrupted")
-    with pytest.raises(ConfigError, match="no unfinished study quickstart"):
-        command.choose_study(parsed("--output", str(tmp_path), "--resume"))
-    with pytest.raises(ConfigError, match=r"keras-tuner-stock is what .*catdog_ray.baseline runs"):
-        command.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "quickstart"))
-    assert command.choose_study(parser.parse_args(["--output", str(tmp_path), "--resume"]))[1] == folder
-
-
-def test_resume_goes_on_with_the_studys_own_settings(tmp_path: Path) -> None:
-    own = quickstart(name="mine", search__max_epochs=5, seed=3)
-    folder = write_study(tmp_path / "mine", own, state="interrupted")
-    machine = {
-        "output": str(tmp_path),
-        "data.source": "/somewhere/pets.zip",
-        "data.cache_dir": "/somewhere/cache",
-        "cluster.address": "auto",
-        "cluster.storage_path": "/shared",
-    }
-    assert set(machine) == set(MACHINE_SETTINGS)
-    StudyDirectory(folder).write_machine_settings(machine)
-    config, found = command.choose_study(parsed("--output", str(tmp_path), "--resume", "--name", "mine"))
-    assert found == folder
-    assert configuration.differences(own, config) == {
-        name: (configuration.setting(own, name), value) for name, value in machine.items()
-    }
-    assert command.saved_config(folder) == config
-
-
-def test_what_may_change_when_a_study_goes_on(tmp_path: Path) -> None:
-    begun(tmp_path)
-    config, _ = command.choose_study(
-        parsed(
-            *("--output", str(tmp_path), "--resume", "--num-samples", "20", "--data", "pets.zip", "--address", "auto"),
-            *("--no-retrain", "--set", "retrain.milestones=[5]", "--set", "cluster.max_failures=3"),
-        )
-    )
-    assert (config.search.num_samples, config.data.source, config.cluster.address) == (20, "pets.zip", "auto")
-    assert (config.retrain.enabled, config.retrain.milestones, config.cluster.max_failures) == (False, (5,), 3)
-
-
-@pytest.mark.parametrize(
-    ("assignment", "setting"),
-    [
-        ("seed=1", "seed"),
-        ("label=other", "label"),
-        ("data.image_size=16", "data.image_size"),
-        ("data.split_seed=1", "data.split_seed"),
-        ("data.drawn_train=100", "data.drawn_train"),
-        ("augment.zoom_range=0.4", "augment.zoom_range"),
-        ("train.batch_size=16", "train.batch_size"),
-        ("search.method=random", "search.method"),
-        ("search.scoring_window=2", "search.scoring_window"),
-        ("space.dropout_rate.high=0.55", "space.dropout_rate.high"),
-        ("baseline.conv_filters=16", "baseline.conv_filters"),
-    ],
-)
-def test_what_may_not_change_when_a_study_goes_on(assignment: str, setting: str, tmp_path: Path) -> None:
-    begun(tmp_path)
-    with pytest.raises(ConfigError) as caught:
-        command.choose_study(parsed("--output", str(tmp_path), "--resume", "--set", assignment))
-    assert str(caught.value).startswith(f"--resume: {setting} was ")
-
-
-def test_commands_refuse_before_they_load_anything(tmp_path: Path) -> None:
-    """The same in this process: `main` raises what `run` turns into a line."""
-    with pytest.raises(ConfigError, match=r"^--resume: no unfinished study quickstart\*"):
-        tune.main(["--output", str(tmp_path), "--resume"])
-    with pytest.raises(RecordError, match=r"no study here \(study\.json is missing\)$"):
-        retrain.main([str(tmp_path / "none")])
-
-
-def test_a_study_of_an_own_network_named_by_a_flag_is_looked_for_with_it(tmp_path: Path) -> None:
-    """Its space is not the built-in network's."""
-    own = tmp_path / "own.yaml"
-    own.write_text("extends: quickstart.yaml\nspace: {width: {choices: [8, 16]}}\nbaseline: {width: 8}\n")
-    flags = parsed("--config", str(own), "--model", "net:build", "--output", str(tmp_path), "--resume")
-    with pytest.raises(UserError, match="no unfinished study"):
-        command.choose_study(flags)

@@ -37,7 +37,7 @@ from make_rows import (
 )
 from PIL import Image, features
 
-from catdog_ray import answers, command, compare, config, data
+from catdog_ray import answers, choice, compare, config, data
 from catdog_ray.decoding import decode, measure
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import DataSettings
@@ -316,7 +316,7 @@ def read_study(folder: Path) -> None:
     for name in ROWS:
         getattr(study, name).read()
     study.read_machine_settings()
-    command.saved_config(folder)
+    choice.saved_config(folder)
     answers.read_trained(folder)
     found = compare.read(folder)
     compare.milestones(found)

@@ -80,6 +80,7 @@ HOUSE = {
     "origins": Room(2, "numpy"),
     "data": Room(3, "numpy"),
     "command": Room(4),
+    "choice": Room(5),
     "backend": Room(3, inside_functions="keras tensorflow torch"),
     "augment": Room(4, "numpy keras tensorflow"),
     "model": Room(3, "keras"),
