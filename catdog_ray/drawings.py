@@ -17,12 +17,16 @@ from catdog_ray.retrained import BASELINE
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure of the page; `name` is its file's, under a `section` of the page."""
+    """One figure of the page; `name` is its file's, under a `section` of the page.
+
+    `caption` says how it is made, `seen` what it shows, in a sentence for those who cannot see it.
+    """
 
     section: str
     name: str
     title: str
     caption: str
+    seen: str
     svg: str
 
 
@@ -45,12 +49,14 @@ class Colours:
         return "-" if name == BASELINE else LINES[self._places[name] % len(LINES)]
 
 
-def finish(found: Comparison, figure: Figure, *, section: str, name: str, title: str, caption: str) -> Drawing:
+def finish(
+    found: Comparison, figure: Figure, *, section: str, name: str, title: str, caption: str, seen: str
+) -> Drawing:
     """Give the figure its title, and the mark of drawn data, and write it down."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     if found.is_drawn:
         figure.text(0.99, 0.985, "drawn data", ha="right", va="top", fontsize=8, fontstyle="italic", color=INK)
-    return Drawing(section, name, title, caption, to_svg(figure, title=title))
+    return Drawing(section, name, title, caption, seen, to_svg(figure, title=f"{title}. {seen}"))
 
 
 def slug(item: Group, found: Comparison) -> str:

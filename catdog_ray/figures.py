@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
+from catdog_ray import descriptions
 from catdog_ray.compare import BRIEF
 from catdog_ray.comparison import Comparison, is_impression, is_shown
 from catdog_ray.curves import Band
@@ -51,7 +52,7 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
     for axis, words in _AXIS_NAMES.items():
         figure = new_figure()
         axes = figure.subplots()
-        if not _bands(axes, found, axis, lambda objective: objective):
+        if not _bands(axes, found, axis):
             continue
         axes.set_ylim(bottom=_floor([middle for middle in found.bands[axis].values() if middle is not None]))
         percent_axis(axes.yaxis)
@@ -66,23 +67,29 @@ def _best_so_far(found: Comparison) -> Iterator[Drawing]:
             title=f"Best so far against {words.split(',')[0]}",
             caption=f"{what} A trial counts from the moment it ended; a search that ended keeps its value. The axis "
             "begins a little below what was known after a tenth of the spending.",
+            seen=descriptions.of_best_so_far(found, axis),
         )
-    if found.reference is not None:
-        yield from _regret(found, found.reference)
 
 
-def _bands(axes: Axes, found: Comparison, axis: str, shown_as: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Step and band of every method's best objective, `shown_as` something of it; whether there was one."""
+def _bands(axes: Axes, found: Comparison, axis: str) -> bool:
+    """Step and band of every method's best objective; whether there was one."""
     colours = Colours(found)
     bands = {name: band for name, band in found.bands[axis].items() if band is not None}
     for name, band in bands.items():
         colour, label = colours.of(name), f"{name} (n={band.seeds})"
         line = colours.line(name)
-        axes.step(band.grid, shown_as(band.middle), where="post", color=colour, ls=line, linewidth=1.8, label=label)
+        grid, middle, low, high = _corners(band)
+        axes.step(grid, middle, where="post", color=colour, ls=line, linewidth=1.8, label=label)
         if band.seeds > 1:
-            edges = shown_as(band.low), shown_as(band.high)
-            axes.fill_between(band.grid, *edges, step="post", color=colour, alpha=0.2, lw=0)
+            axes.fill_between(grid, low, high, step="post", color=colour, alpha=0.2, lw=0)
     return bool(bands)
+
+
+def _corners(band: Band) -> np.ndarray:
+    """Grid, middle, low and high (4, places) where one of them moves, and at both ends: all that steps need."""
+    lines = np.stack([band.grid, band.middle, band.low, band.high])
+    moves = (np.diff(np.nan_to_num(lines[1:])) != 0).any(axis=0)
+    return np.asarray(lines[:, np.concatenate([[True], moves[:-1], [True]])])
 
 
 def _floor(bands: Sequence[Band]) -> float:
@@ -92,26 +99,6 @@ def _floor(bands: Sequence[Band]) -> float:
     later = [low[item.grid >= start] for low, item, start in zip(known, bands, starts, strict=True)]
     lowest, highest = min(float(low.min()) for low in later), max(float(item.middle.max()) for item in bands)
     return max(0.0, lowest - 0.25 * max(highest - lowest, 0.01))
-
-
-def _regret(found: Comparison, reference: float) -> Iterator[Drawing]:
-    figure = new_figure()
-    axes = figure.subplots()
-    if not _bands(axes, found, "epochs", lambda objective: reference - objective):
-        return
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-    axes.set_ylabel("simple regret (points)")
-    _spending_axis(axes, "epochs")
-    legend_below(figure, axes)
-    yield finish(
-        found,
-        figure,
-        section=SEARCHES,
-        name="regret",
-        title="Simple regret",
-        caption=f"Distance to the best objective of all studies here ({percent(reference)}): the true one is unknown.",
-    )
 
 
 def _target(found: Comparison) -> Iterator[Drawing]:
@@ -141,6 +128,7 @@ def _target(found: Comparison) -> Iterator[Drawing]:
         title=f"Reaching an objective of {100 * (found.target or 0):.2f} %",
         caption=f"The objective is {found.target_words}. Kaplan-Meier estimate; searches that ended before are "
         "censored there. The dotted line is the median.",
+        seen=descriptions.of_target(found),
     )
 
 
@@ -184,6 +172,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             title=f"Differences: {title}, paired",
             caption=f"Paired by {pairs}{apart}. Coloured: a difference is shown; grey: {NO_DIFFERENCE} "
             f"between the methods, or of fewer than {ENOUGH_SEEDS} searches. A dot alone has no interval.",
+            seen=descriptions.of_differences(found, items),
         )
 
 
@@ -213,6 +202,7 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         title="Test accuracy after retraining",
         caption="Marks are means, lines Student's t intervals over n. Not drawn, because they are one run each on "
         f"other images: {'; '.join(f'{what} {percent(validation)}' for what, _, validation in BRIEF)}.",
+        seen=descriptions.of_accuracies(found),
     )
 
 
@@ -249,6 +239,7 @@ def _classified(found: Comparison) -> Iterator[Drawing]:
         name="calibration",
         title="Calibration on the test images",
         caption="Ten equal bins of confidence; the larger the mark, the more images. Below the line: overconfident.",
+        seen=descriptions.of_calibration(found),
     )
 
 
@@ -290,6 +281,7 @@ def _confusion(found: Comparison) -> Drawing:
         name="confusion",
         title="Confusion matrices",
         caption="Share of each true class, and test images counted over all models of a method.",
+        seen=descriptions.of_confusion(found),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -16,11 +17,24 @@ from catdog_ray.statistics import LEVEL, SEED
 MINIMUM_TRIALS = 10
 """With fewer, the tenth that PED-ANOVA calls good is not even one whole trial."""
 
-MOST_TRIALS = 4000
-"""Of more, so many are taken at even distances: Optuna copies every trial several times."""
+RESAMPLES, FEWEST_RESAMPLES = 100, 40
+"""How often trials are drawn again, and how many of the draws must have shares."""
 
-RESAMPLES, FEWEST_RESAMPLES, RESAMPLED_TRIALS = 100, 40, 40_000
-"""Fewer resamples, so that no more trials are copied in all; below the second number there are no intervals."""
+
+class _Ended(optuna.Study):
+    """Trials as a study that can be asked and holds no copies: `add_trials` copies deeply, 95 % of all the time."""
+
+    def __init__(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        number = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE])
+        super().__init__(storage.get_study_name_from_id(number), storage)
+        self._ended = [_numbered(trial, number) for number, trial in enumerate(trials)]
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[optuna.trial.TrialState] | None = None
+    ) -> list[optuna.trial.FrozenTrial]:
+        """All of them: what Optuna measures importance by, it reads here, and asks for no others."""
+        return list(self._ended)
 
 
 def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[str, float] | None:
@@ -33,13 +47,12 @@ def importance(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[s
 
 
 def intervals(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[str, tuple[float, float]] | None:
-    """95 % of the shares when the trials are drawn again, with replacement; None where that would take too long."""
+    """95 % of the shares when the trials are drawn again, with replacement; None where there are no shares."""
     scored = _scored(trials, space)
-    resamples = min(RESAMPLES, RESAMPLED_TRIALS // max(1, len(scored)))
-    if resamples < FEWEST_RESAMPLES or len(scored) < MINIMUM_TRIALS:
+    if len(scored) < MINIMUM_TRIALS:
         return None
     rng = np.random.default_rng(SEED)
-    drawn = ([scored[i] for i in rng.integers(0, len(scored), len(scored))] for _ in range(resamples))
+    drawn = ([scored[i] for i in rng.integers(0, len(scored), len(scored))] for _ in range(RESAMPLES))
     found = [shares for shares in (_shares(sample, space) for sample in drawn) if shares is not None]
     if len(found) < FEWEST_RESAMPLES:
         return None
@@ -53,8 +66,15 @@ def _scored(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> list[optu
     known = distributions.of_space(space)
     return [
         optuna.trial.create_trial(params=dict(row.hyperparameters), distributions=known, value=row.objective)
-        for row in scored[:: max(1, -(-len(scored) // MOST_TRIALS))]
+        for row in scored
     ]
+
+
+def _numbered(trial: optuna.trial.FrozenTrial, number: int) -> optuna.trial.FrozenTrial:
+    """The trial under a number of its own: one that is drawn twice is two trials."""
+    found = copy.copy(trial)
+    found.number, found._trial_id = number, number
+    return found
 
 
 def _shares(scored: Sequence[optuna.trial.FrozenTrial], space: Mapping[str, Range]) -> dict[str, float] | None:
@@ -66,10 +86,8 @@ def _shares(scored: Sequence[optuna.trial.FrozenTrial], space: Mapping[str, Rang
         with warnings.catch_warnings():
             # Where the best tenth scores as all others do, Optuna warns, and calls everything equally important.
             warnings.filterwarnings("error", "Target and region quantiles", UserWarning)
-            study = optuna.create_study(direction="maximize")
-            study.add_trials(scored)
             found = optuna.importance.get_param_importances(
-                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+                _Ended(scored), evaluator=optuna.importance.PedAnovaImportanceEvaluator()
             )
     except UserWarning:
         return None

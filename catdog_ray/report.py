@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from urllib.parse import quote
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
@@ -18,6 +19,9 @@ _NUMBER = re.compile(r"-|[+-]?\d[\d.,]*( (%|points|s|min|h|[MGTP]))?")
 
 # What the page may load: pictures and styles that stand in it. A browser enforces it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_SVG_SIGNS = ' !"()*+,-./:;=>?@[]_{|}~'
+"""That stand for themselves in the address of an SVG: neither a quote of its attribute, nor a tag, nor a fragment."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1d21; --soft: #5b5f69; --surface: #fdfdfc; --line: #dcdde1;
@@ -46,19 +50,21 @@ th:first-child { position: sticky; left: 0; }
 td.number { white-space: nowrap; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 @media (max-width: 40rem) { th:first-child { max-width: 9rem; } td:last-child { min-width: 10rem; } }
+tbody tr:last-child > * { border-bottom: 0; }
+td { min-width: 4.5rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 33rem), 1fr)); gap: 1.6rem 2rem;
+  margin: 1.2rem 0; align-items: start; }
+figure { margin: 0; min-width: 0; }
+figure img { width: 100%; height: auto; display: block; }
+.figures .wide { border: 0; border-radius: 0; }
+.figures .wide img { min-width: 33rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; margin: 1rem 0; }
+.pictures img { image-rendering: pixelated; border-radius: 0.4rem; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
   .wide { overflow: visible; }
   table { font-size: 8pt; } th, td { min-width: 0; padding: 0.15rem 0.25rem; } th:first-child { position: static; }
   td.number { white-space: normal; } tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  .figures { grid-template-columns: 1fr 1fr; } }
-tbody tr:last-child > * { border-bottom: 0; }
-td { min-width: 4.5rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 2rem;
-  margin: 1.2rem 0; align-items: start; }
-figure { margin: 0; }
-figure img { width: 100%; height: auto; display: block; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; margin: 1rem 0; }
-.pictures img { image-rendering: pixelated; border-radius: 0.4rem; }
+  .figures { grid-template-columns: 1fr 1fr; } .figures .wide img { min-width: 0; } }
 """.strip()
 
 
@@ -165,9 +171,11 @@ def _kept_together(text: str) -> str:
 
 
 def _figure(item: Drawing) -> str:
-    source = _data_url("image/svg+xml", item.svg.encode())
+    alternative = escape(f"{item.title}. {item.seen}")
     return (
-        f'<figure><img alt="{escape(item.title)}. {escape(item.caption)}" src="{source}">'
+        # As wide as its letters need, and focusable, so that a keyboard can scroll it too.
+        f'<figure><div class="wide" tabindex="0" role="group" aria-label="{escape(item.title)}">'
+        f"<img alt=\"{alternative}\" src='{_svg_url(item.svg)}'></div>"
         f"<figcaption>{escape(item.caption)}</figcaption></figure>"
     )
 
@@ -187,6 +195,11 @@ def _pictures(found: Comparison, pictures: Mapping[str, bytes]) -> list[str]:
         ),
         "</div>",
     ]
+
+
+def _svg_url(svg: str) -> str:
+    """In an attribute between single quotes; as text, which is shorter than base64 by a quarter."""
+    return f"data:image/svg+xml,{quote(svg, safe=_SVG_SIGNS)}"
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from catdog_ray import descriptions
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
@@ -49,6 +50,7 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
         name="importance",
         title="Importance of the hyperparameters",
         caption="PED-ANOVA: what separates the best tenth of the trials from the rest, within the ranges searched.",
+        seen=descriptions.of_importance(found),
     )
 
 
@@ -95,6 +97,7 @@ def _slices(found: Comparison) -> Drawing:
         title="Objective against each hyperparameter",
         caption="Every trial with a score: filled where it was completed, hollow where it was stopped, with its "
         "objective at that time; failed ones are left out. Choices stand side by side by method.",
+        seen=descriptions.of_best_tenth([row for item in found.groups for row in _scored(item)], space),
     )
 
 
@@ -143,6 +146,7 @@ def _parallel(found: Comparison, item: Group) -> Drawing:
         name=f"parallel-{slug(item, found)}",
         title=f"Parallel coordinates: {item.name}",
         caption=f"Every trial with a score, one line each ({len(rows):,}); coloured are the best tenth ({top:,}).",
+        seen=descriptions.of_best_tenth(rows, space),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catdog_ray import early_stopping
+from catdog_ray import descriptions, early_stopping
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
@@ -66,6 +66,7 @@ def _survival(found: Comparison) -> Drawing:
         title="Survival through the rungs",
         caption="The share of all trials that finished each epoch; it falls where trials stop early or fail."
         + (f" Dotted: the rungs, after epochs {', '.join(map(str, rungs))}." if rungs else ""),
+        seen=descriptions.of_survival(found),
     )
 
 
@@ -119,6 +120,7 @@ def _learning_curves(found: Comparison, item: Group) -> Drawing:
         title=f"Learning curves: {item.name}",
         caption="Every trial of every search, epoch by epoch"
         + ("; crosses were stopped." if any(end == "stopped" for end, _ in drawn) else "."),
+        seen=descriptions.of_learning(found, item),
     )
 
 
@@ -155,6 +157,7 @@ def _retraining(found: Comparison) -> Iterator[Drawing]:
             title=f"Retraining: {item.name}",
             caption="Training dashed (running mean, augmented, with dropout), validation (test images) solid; thin "
             "lines are runs, bold ones their mean. Dotted lines are milestones.",
+            seen=descriptions.of_retraining(found, item.name),
         )
 
 

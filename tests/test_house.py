@@ -123,6 +123,7 @@ HOUSE = {
     "comparison": Room(10, "numpy"),
     "words": Room(0),
     "tables": Room(11),
+    "descriptions": Room(12, "numpy"),
     "plots": Room(10, "numpy matplotlib"),
     "drawings": Room(12, "matplotlib"),
     "figures": Room(13, "numpy matplotlib"),

@@ -10,7 +10,8 @@ import optuna
 import pytest
 from make_rows import quickstart, trial_row
 
-from catdog_ray.importance import RESAMPLED_TRIALS, importance, intervals
+from catdog_ray import distributions
+from catdog_ray.importance import importance, intervals
 from catdog_ray.records import TrialRow
 
 SPACE = quickstart().space
@@ -96,9 +97,26 @@ def test_of_few_trials_nothing_is_certain() -> None:
     assert max(high - low for low, high in found.values()) > 0.5
 
 
-def test_there_are_no_intervals_where_they_would_take_too_long() -> None:
+def test_there_are_no_intervals_of_too_few_trials() -> None:
     assert intervals(rows(9), SPACE) is None
-    assert intervals(rows(RESAMPLED_TRIALS // 39), SPACE) is None
+
+
+def test_there_are_intervals_of_thousands() -> None:
+    found = intervals(rows(1500), SPACE)
+    assert found is not None
+    assert 0.9 < found["learning_rate"][0] < found["learning_rate"][1] < 1
+
+
+def test_trials_that_are_drawn_twice_count_twice_as_in_a_study_that_copies_them() -> None:
+    given = scored(np.random.default_rng(2).random(40).tolist())
+    drawn = [given[n] for n in np.random.default_rng(3).integers(0, 40, 40)]
+    assert len({row.trial for row in drawn}) < 40
+    study = optuna.create_study(direction="maximize")
+    known = distributions.of_space(SPACE)
+    for row in drawn:
+        study.add_trial(optuna.trial.create_trial(params=row.hyperparameters, distributions=known, value=row.objective))
+    expected = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    assert importance(drawn, SPACE) == expected
 
 
 def test_a_best_tenth_that_scores_as_all_others_says_nothing() -> None:

@@ -86,7 +86,7 @@ def test_every_table_and_figure_is_on_the_page(page: Path, found: Comparison, dr
 
 def test_drawn_data_says_so_in_every_table_and_figure(found: Comparison, drawings: list[Drawing]) -> None:
     assert all(table.title.endswith("(drawn data)") for table in tables.tables(found))
-    marks = [drawing.svg.count("<!-- drawn data -->") for drawing in drawings]
+    marks = [drawing.svg.count(">drawn data</text>") for drawing in drawings]
     assert marks == [1] * len(drawings)
     assert tables.DRAWN in tables.markdown(found)
 

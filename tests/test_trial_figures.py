@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def drawings(found: Comparison) -> dict[str, Drawing]:
 
 
 def texts(drawing: Drawing) -> set[str]:
-    return {part.partition("-->")[0].strip() for part in drawing.svg.split("<!--")[1:]}
+    return {part.text or "" for part in ElementTree.fromstring(drawing.svg).iter("{http://www.w3.org/2000/svg}text")}
 
 
 def test_all_figures_are_there(drawings: dict[str, Drawing]) -> None:
