@@ -28,7 +28,7 @@ _MOST_BUILDS, _PATIENCE_S = 12, 20.0
 _LONGEST_ERROR = 500
 
 _TRAINERS = ("batch_size",)
-"""Hyperparameters that the training reads, not the function."""
+"""Hyperparameters that the training reads itself; of a network that it compiles `learning_rate` too."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class _Built:
-    """A compiled network, the hyperparameters that were read for it, and what `predict` would refuse in its file."""
+    """A compiled network, the hyperparameters that its function and the training read, what `predict` would refuse."""
 
     network: keras.Model
     read: frozenset[str]
+    trained_by: frozenset[str]
     refused: frozenset[str]
 
 
@@ -58,8 +59,8 @@ def rehearse(
 ) -> Rehearsal:
     """Build the network of `model_settings.builder` a few times, train nothing, and let one classify two pictures.
 
-    At `baseline`, then with each hyperparameter of `space` at its ends and the others at the baseline. One that is not
-    read at the baseline changes nothing alone, so it is not varied.
+    At `baseline`, then with each hyperparameter of `space` at its ends and the others at the baseline. One that the
+    function does not read at the baseline changes nothing alone, so it is not varied.
     """
     from catdog_ray import backend
 
@@ -79,7 +80,7 @@ def rehearse(
         return Rehearsal(str(error))
     except Exception as error:  # the user's code, and Keras on it, may raise anything
         return Rehearsal(f"--model {name}: {_said(error).removeprefix(f'{name} ')} (with {point.text()})")
-    known = frozenset(_TRAINERS).union(*(each.read for each in built))
+    known = frozenset().union(*(each.read | each.trained_by for each in built))
     unread = [key for key in space if key not in known]
     refused = sorted(frozenset().union(*(each.refused for each in built)))
     return Rehearsal(None, (*_of_unread(unread, name, len(built)), *_of_refused(refused, name)))
@@ -101,8 +102,7 @@ def _build(
     keras.utils.clear_session(free_memory=True)
     keras.config.set_dtype_policy(train_settings.precision)
     network, read = model.own(point, str(model_settings.builder), image_size=image_size, classes=classes)
-    if not network.compiled:
-        read |= {"learning_rate"}
+    trained_by = frozenset(_TRAINERS if network.compiled else (*_TRAINERS, "learning_rate"))
     recipe = model.Recipe.of(train_settings, steps=1)
     network = model.compiled(network, point, model_settings, recipe=recipe)
     try:
@@ -111,7 +111,7 @@ def _build(
         raise BuilderError(
             f"returns a model that cannot be saved ({_said(error)}); its own layers need a get_config"
         ) from error
-    return _Built(network, read, refused)
+    return _Built(network, read, trained_by, refused)
 
 
 def _require_scores(network: keras.Model, *, image_size: int, classes: int) -> None:

@@ -142,7 +142,7 @@ def test_what_no_build_reads_is_warned_of() -> None:
     assert found.fault is None
     assert len(CALLS) == 3
     # The training reads batch_size; nobody reads the learning rate of a compiled network.
-    assert [warning.partition(", so")[0].partition(": where")[0].split(";")[0] for warning in found.warnings] == [
+    assert [warning.partition(";")[0] for warning in found.warnings] == [
         f"space.{name}: test_rehearsal:forgetful read it in none of 3 build(s) before the search"
         for name in ("learning_rate", "kernel", "activation")
     ]
