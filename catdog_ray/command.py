@@ -45,6 +45,8 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> NoReturn:
     """Call `main` with the command line and exit with the project's codes."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of what a script starts with `&`
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         try:
             main(sys.argv[1:] if arguments is None else arguments)
@@ -70,6 +72,10 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
         if (found := _of_a_file(error)) is None:
             traceback.print_exc()
         code = FAILED if found is None else found
+    if code == INTERRUPTED:
+        # One more, while Python ends, would be told as a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -194,5 +200,8 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt(*_: object) -> None:
+    """Raises KeyboardInterrupt, but not into what an earlier one is finishing up."""
+    handled = sys.exc_info()[1]
+    if handled is None or not any(isinstance(each, KeyboardInterrupt) for each in _causes(handled)):
+        raise KeyboardInterrupt

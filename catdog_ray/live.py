@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Self
 
-from rich.console import Console, Group
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -20,6 +22,8 @@ from catdog_ray.records import Progress
 from catdog_ray.words import percent
 
 _LINE_EVERY_S = 10.0
+_MOST_NAMED = 6
+"""Of what runs at once: about two lines of 80 columns."""
 
 
 def make_console() -> Console:
@@ -43,13 +47,20 @@ def say(console: Console, text: str, *, style: str = "") -> None:
 
 
 class LiveView:
-    """Shows `Progress` until the block ends. `show` is what a search is handed as its callback."""
+    """Shows what begins, and `Progress`, until the block ends. On a terminal its clock runs on between two news.
+
+    `begin` and `show` are what a study is handed as its callbacks.
+    """
 
     def __init__(self, console: Console, title: str) -> None:
         self._console, self._title = console, title
-        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
-        self._stage, self._last_line = "", 0.0
+        self._draw: Callable[[], RenderableType] = Text
+        self._live: Live | None = None
+        if console.is_terminal:
+            self._live = Live(console=console, refresh_per_second=4, get_renderable=lambda: self._draw())
+        self._last_line = 0.0
         self._last: Progress | None = None
+        self._is_interrupted = False
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -60,6 +71,14 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
 
+    def begin(self, stage: str) -> None:
+        """Something begins that has no numbers yet, such as `starting Ray`."""
+        if self._live is None:
+            self._print(stage)
+            return
+        began = time.monotonic()
+        self._replace(lambda: Text(f"{stage} ({clock(time.monotonic() - began)})"), None)
+
     def show_downloading(self, done: int, total: int) -> None:
         """Bytes arriving; `total` is 0 where the server does not say."""
         if self._live is None:
@@ -68,52 +87,89 @@ class LiveView:
             return
         bar = ProgressBar(total=total or None, completed=done, width=40)
         words = Text(f"downloading: {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
-        self._live.update(Group(words, bar))
+        self._replace(lambda: Group(words, bar), None)
 
     def show_decoding(self, done: int, total: int) -> None:
         """Pictures being read."""
         text = f"reading pictures: {done:,} of {total:,}"
         if self._live is not None:
-            self._live.update(Text(text))
+            self._replace(lambda: Text(text), None)
         elif done == total:
             self._console.print(text)
 
     def show(self, progress: Progress) -> None:
         """The newest state of the search or the retraining."""
-        if self._live is not None:
-            self._live.update(progress_table(self._title, progress))
-            if self._last is not None and self._last.stage != progress.stage:
-                # The finished stage stays on the screen above the next.
-                self._console.print(progress_table(self._title, self._last))
-            self._last = progress
-            return
         now = time.monotonic()
-        if progress.is_event or now - self._last_line >= _LINE_EVERY_S:
+        if self._live is not None:
+            self._replace(lambda: progress_view(self._title, _later(progress, time.monotonic() - now)), progress)
+        elif progress.is_event or now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self._console.print(progress_line(progress), soft_wrap=True, highlight=False, markup=False)
+            self._print(progress_line(progress))
+
+    def interrupt(self, kept: str) -> None:
+        """The work is interrupted and takes some seconds to end; `kept` says what stays and how to go on."""
+        if self._is_interrupted:
+            self._print("still finishing up; it ends by itself, and nothing that was written is lost")
+            return
+        self._is_interrupted = True
+        self._print(f"interrupted: finishing up, which takes some seconds; {kept}")
+
+    def _replace(self, draw: Callable[[], RenderableType], progress: Progress | None) -> None:
+        """Draw something else from now on; a finished stage stays on the screen above the next."""
+        self._draw = draw
+        finished, self._last = self._last, progress
+        if self._live is not None and finished is not None and (progress is None or progress.stage != finished.stage):
+            self._live.refresh()
+            self._console.print(progress_view(self._title, finished))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def progress_view(title: str, progress: Progress) -> Group:
+    """The counts, and under them what is best, what runs and what happened last."""
+    lines = []
+    if progress.best != "-":
+        lines.append(f"best so far: {progress.best}")
+    if progress.underway:
+        named = [
+            f"{name} epoch {done + 1}{'' if done else ' (builds its network)'}" for name, done in progress.underway
+        ]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        lines.append(f"running: {', '.join(named[:_MOST_NAMED])}{more}")
+    return Group(progress_table(title, progress), *map(Text, [*lines, f"last: {progress.latest}"]))
 
 
 def progress_table(title: str, progress: Progress) -> Table:
-    """One row of counts under the study's title."""
-    table = Table(title=f"{title}: {progress.stage}", title_justify="left", caption=Text(progress.latest))
-    table.caption_justify = "left"
+    """One row of counts under the study's title: whole on 80 columns, of a thousand trials and a hundred hours too."""
+    table = Table(
+        title=f"{title}: {progress.stage}", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     cells = {
-        "asked": str(progress.asked),
-        "running": str(progress.running),
-        "completed": str(progress.completed),
-        "stopped": str(progress.stopped),
-        "failed": str(progress.failed),
+        "asked": f"{progress.asked:,}",
+        "running": f"{progress.running:,}",
+        "completed": f"{progress.completed:,}",
+        "stopped": f"{progress.stopped:,}",
+        "failed": f"{progress.failed:,}",
         "epochs": f"{progress.epochs:,}",
-        "best so far": progress.best,
         "time": clock(progress.elapsed_s),
         "left, about": "-" if progress.left_s is None else clock(progress.left_s),
     }
     if progress.stage != "search":
-        del cells["stopped"], cells["best so far"]
+        del cells["stopped"]
     for name in cells:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*cells.values())
     return table
+
+
+def _later(progress: Progress, seconds: float) -> Progress:
+    """The same some seconds on, with nothing new; the time of a stage stands when all has ended."""
+    ended = progress.completed + progress.stopped + progress.failed
+    if ended >= progress.asked and not progress.running:
+        return progress
+    left_s = None if progress.left_s is None else max(0.0, progress.left_s - seconds)
+    return replace(progress, elapsed_s=progress.elapsed_s + seconds, left_s=left_s)
 
 
 def progress_line(progress: Progress) -> str:

@@ -37,12 +37,44 @@ def uninterrupted(start: Callable[[], Result], *, on: Executor) -> Result:
         while not outcome.done():
             time.sleep(0.02)
             claim()
-        result = outcome.result()
     if interrupted.is_set():
         # Ray's C++ handler, if the signal met it between two claims, passes it on and sets an alarm that aborts.
         signal.alarm(0)
-        raise KeyboardInterrupt
-    return result
+        # Also where the start failed: nobody waits for what it says any more.
+        raise KeyboardInterrupt from outcome.exception()
+    return outcome.result()
+
+
+@contextmanager
+def told(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` on a thread of its own as soon as a SIGINT or SIGTERM arrives inside that Python handles.
+
+    The handler itself has to wait for the main thread, which Ray may keep in C++ for a second, and must not print, for
+    it may have come into the middle of a print. Only the main thread may: elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    listener = threading.Thread(target=_listen, args=(reading, tell), name="interruptions", daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        listener.join()
+        os.close(reading)
+
+
+def _listen(reading: int, tell: Callable[[], None]) -> None:
+    while numbers := os.read(reading, 1):
+        if numbers[0] in _INTERRUPTIONS:
+            # What cannot be told, as on a full disk, must not end the thread with a traceback.
+            with contextlib.suppress(OSError):
+                tell()
 
 
 @contextmanager

@@ -142,6 +142,7 @@ class SearchRecorder:
                 best=self._best(),
                 latest=latest,
                 is_event=is_event,
+                underway=tuple((trial_name(n), len(self._epochs.get(n, []))) for n in sorted(self._running)),
             )
         )
 

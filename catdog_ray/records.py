@@ -124,7 +124,8 @@ class RetrainRow:
 class Progress:
     """Where a search or a retraining stands, for the view on the terminal.
 
-    `latest` is what happened last; `is_event` tells an end or a start from one more epoch.
+    `latest` is what happened last; `is_event` tells an end or a start from one more epoch. `underway` are the names of
+    what runs, each with its epochs so far.
     """
 
     stage: str
@@ -139,6 +140,7 @@ class Progress:
     best: str
     latest: str
     is_event: bool
+    underway: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)

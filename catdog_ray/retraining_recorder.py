@@ -221,6 +221,7 @@ class RetrainingRecorder(Callback):
         last = self._settings.milestones[-1]
         left_epochs = sum(max(0, last - epoch) for run, epoch in self._newest.items() if run not in self._lost)
         rate = self._new_epochs / (time.monotonic() - self._started)
+        newest = {run_name({"configuration": run[0], "seed": run[1]}): epoch for run, epoch in self._newest.items()}
         self._on_progress(
             Progress(
                 stage="retraining",
@@ -235,6 +236,7 @@ class RetrainingRecorder(Callback):
                 best="-",
                 latest=latest,
                 is_event=is_event,
+                underway=tuple((name, epoch) for name, epoch in newest.items() if name in self._running),
             )
         )
 

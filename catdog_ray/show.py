@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from catdog_ray import environment
+from catdog_ray import environment, processes
 from catdog_ray.command import Interrupted
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import best_trial
@@ -28,11 +28,17 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     environment.prepare(config.cluster)
     from catdog_ray import compare, live, plots, study
 
+    def kept() -> str:
+        """What an interruption leaves, and how to go on."""
+        if not (folder / "study.json").exists():
+            return "nothing was written yet; run the same command again"
+        return f"the rows are in {folder}; to go on: {_again(folder, config, with_search)}"
+
     console = live.make_console()
     source = without_secrets(config.data.source) if "://" in config.data.source else config.data.source
     console.print(f"study {folder}: data {source}, {config.label}", highlight=False, markup=False)
     try:
-        with live.LiveView(console, config.name) as view:
+        with live.LiveView(console, config.name) as view, processes.told(lambda: view.interrupt(kept())):
             splits = study.run(
                 folder,
                 config,
@@ -41,12 +47,11 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 on_download=view.show_downloading,
                 on_data=view.show_decoding,
                 on_cluster=lambda running_on: _print_cluster(console, running_on),
+                on_stage=view.begin,
                 on_progress=view.show,
             )
     except KeyboardInterrupt:
-        if not (folder / "study.json").exists():
-            raise Interrupted("nothing was written yet; run the same command again") from None
-        raise Interrupted(f"the rows are in {folder}; to go on: {_again(folder, config, with_search)}") from None
+        raise Interrupted(kept()) from None
     if splits.skipped:
         console.print(f"{len(splits.skipped)} unreadable files skipped: {', '.join(splits.skipped[:5])}", markup=False)
     found = compare.read(folder)

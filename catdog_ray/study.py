@@ -49,15 +49,18 @@ def run(
     on_download: origins.Progress | None = None,
     on_data: origins.Progress | None = None,
     on_cluster: Callable[[cluster.Cluster], None] | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress | None = None,
 ) -> data.Splits:
     """Search (unless `with_search` is False), then retrain as `config.retrain` says; all rows land in `folder`.
 
-    Returns the data it used. Raises KeyboardInterrupt if interrupted; `run` with the same folder goes on. Raises
-    UserError for what must be changed first; what was there is then as it was, unless a row was written.
+    `on_stage` is told what begins and has no progress yet. Returns the data it used. Raises KeyboardInterrupt if
+    interrupted; `run` with the same folder goes on. Raises UserError for what must be changed first; what was there is
+    then as it was, unless a row was written.
     """
     if config.model.builder is not None:
         builder.require_findable(config.model.builder)
+    on_stage("loading pictures")
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
     with StudyDirectory(folder) as study:
         before = study.snapshot()
@@ -73,11 +76,14 @@ def run(
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
                     _require_network(config, splits, searches=True, call=processes.call_apart)
                     with copier.copying(shared):
+                        on_stage("search: Keras Tuner starts, and the first trial builds its network")
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
                     searches, chosen = False, _chosen(study, config, top=top)
                     retrains = retraining.is_due(study, config, chosen)
                 if searches or retrains:
+                    address = config.cluster.address
+                    on_stage("starting Ray" if address == "local" else f"joining Ray ({address})")
                     with cluster.connect(config.cluster) as running_on:
                         describe(nodes=list(running_on.nodes))
                         preflight.check(config.cluster, place)
@@ -88,11 +94,13 @@ def run(
                         watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
                             if searches:
+                                on_stage("search: workers start, and the first trial builds its network")
                                 describe(share=running_on.share(runs=config.search.num_samples).__dict__)
                                 search.run(study, config, splits.train, splits.selection, **watched)
                                 describe(searched=True)
                                 describe(nodes=list(running_on.grown()))
                             if chosen := _chosen(study, config, top=top):
+                                on_stage("retraining: workers start, and the first run builds its network")
                                 describe(retrain_epochs=config.retrain.milestones[-1])
                                 retraining.run(study, config, splits, chosen, **watched)
                 else:

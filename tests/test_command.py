@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import signal
@@ -41,10 +42,12 @@ def run_python(*arguments: str, cwd: Path, **options: Any) -> subprocess.Complet
 
 @pytest.fixture(autouse=True)
 def handlers_are_put_back() -> Iterator[None]:
-    """`command.run` sets a handler of its own for SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
+    """`command.run` sets handlers of its own; a suite in the background (`&`) begins with SIGINT ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 # ---- help and flags -----------------------------------------------------------------------------------------------
@@ -422,6 +425,52 @@ def test_being_terminated_is_an_interruption(capsys: pytest.CaptureFixture[str])
 
     assert exit_code(main) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interruption_does_not_cut_what_the_first_leaves_to_do(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[str] = []
+
+    def main(arguments: Sequence[str]) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            done.append("state")
+            raise command.Interrupted("the rows are in results") from None
+        finally:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            done.append("Ray")
+
+    assert exit_code(main) == 130
+    assert done == ["state", "Ray"]
+    assert capsys.readouterr().err == "interrupted: the rows are in results\n"
+    # While Python ends none is handled any more.
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == (signal.SIG_IGN, signal.SIG_IGN)
+
+
+def test_an_interruption_that_was_lost_can_be_repeated() -> None:
+    """As in a destructor, where Python drops what is raised."""
+
+    def main(arguments: Sequence[str]) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
+    assert exit_code(main) == 130
+
+
+def test_ctrl_c_stays_ignored_where_a_shell_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert exit_code(lambda _: os.kill(os.getpid(), signal.SIGINT)) == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 from make_rows import BASELINE, TUNED, progress, quickstart, retrain_row, trial_row, write_study
 from rich.console import Console
 
-from catdog_ray import compare
+from catdog_ray import compare, live
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.live import LiveView, clock, print_results, progress_line, progress_table
+from catdog_ray.live import LiveView, clock, print_results, progress_line, progress_table, progress_view
 from catdog_ray.records import Progress
 from catdog_ray.words import percent
 
@@ -101,7 +102,6 @@ def test_progress_of_a_search_in_a_table() -> None:
         "stopped": "2",
         "failed": "1",
         "epochs": "1,234",
-        "best so far": "0.812 (trial 3)",
         "time": "1:05",
         "left, about": "1:02:05",
     }
@@ -123,10 +123,120 @@ def test_progress_of_a_retraining_in_a_table() -> None:
 
 def test_the_table_says_which_study_and_what_happened_last() -> None:
     console = Console(file=io.StringIO(), record=True, width=120)
-    console.print(progress_table("quickstart-2", progress()))
+    console.print(progress_view("quickstart-2", progress()))
     lines = [line.strip() for line in console.export_text().splitlines()]
     assert lines[0] == "quickstart-2: search"
-    assert lines[-1] == "trial-0004 started"
+    assert lines[-1] == "last: trial-0004 started"
+
+
+def test_what_is_best_and_what_runs_stand_below_the_numbers() -> None:
+    def below(**changes: Any) -> list[str]:
+        console = Console(file=io.StringIO(), record=True, width=400)
+        console.print(progress_view("quickstart", progress(**changes)))
+        return [line.strip() for line in console.export_text().splitlines()][4:]
+
+    underway = (("trial-0003", 4), ("trial-0004", 0))
+    assert below(underway=underway) == [
+        "best so far: 0.812 (trial 3)",
+        "running: trial-0003 epoch 5, trial-0004 epoch 1 (builds its network)",
+        "last: trial-0004 started",
+    ]
+    many = tuple((f"baseline-seed-{seed}", 9) for seed in range(8))
+    assert below(stage="retraining", best="-", underway=many) == [
+        f"running: {', '.join(f'baseline-seed-{seed} epoch 10' for seed in range(6))} and 2 more",
+        "last: trial-0004 started",
+    ]
+
+
+LARGE = {
+    "asked": 1000,
+    "running": 32,
+    "completed": 900,
+    "stopped": 60,
+    "failed": 8,
+    "epochs": 81_000,
+    "elapsed_s": 3723.0,
+    "left_s": 36_000.0,
+    "best": "0.812 (trial 999, running)",
+    "underway": tuple((f"trial-{number:04}", 80) for number in range(968, 1000)),
+    "latest": "trial-0968 epoch 80: selection accuracy 0.799",
+}
+HUGE = {**LARGE, "asked": 100_000, "epochs": 9_123_456, "elapsed_s": 360_000.0, "left_s": 3_600_000.0}
+
+
+@pytest.mark.parametrize("changes", [{}, LARGE, HUGE, {**LARGE, "stage": "retraining", "best": "-"}])
+def test_eighty_columns_hold_everything(changes: dict[str, Any]) -> None:
+    def words(width: int) -> tuple[int, str]:
+        console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+        console.print(progress_view("a-study-of-some-length", progress(**changes)))
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        return max(map(len, text.splitlines())), " ".join(text.split())
+
+    width, narrow = words(80)
+    assert width <= 80
+    assert "…" not in narrow
+    assert narrow.replace("─", "") == words(1000)[1].replace("─", "")
+
+
+def test_the_clock_runs_on_while_nothing_happens_and_stands_when_all_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [1000.0]
+    monkeypatch.setattr(live.time, "monotonic", lambda: moment[0])
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+
+    def drawn(state: Progress, seconds: float) -> list[str]:
+        view = LiveView(console, "quickstart")
+        view.show(state)
+        moment[0] += seconds
+        with console.capture() as captured:
+            console.print(view._draw())
+        return captured.get().splitlines()[3].split()
+
+    assert drawn(progress(elapsed_s=65.0, left_s=60.0), 0)[-2:] == ["1:05", "1:00"]
+    assert drawn(progress(elapsed_s=65.0, left_s=60.0), 20)[-2:] == ["1:25", "0:40"]
+    assert drawn(progress(elapsed_s=65.0, left_s=60.0), 3600)[-2:] == ["1:01:05", "0:00"]
+    assert drawn(progress(elapsed_s=65.0, left_s=None), 20)[-2:] == ["1:25", "-"]
+    over = progress(elapsed_s=65.0, left_s=0.0, running=0, completed=5)
+    assert drawn(over, 3600)[-2:] == ["1:05", "0:00"]
+    # Asked for more than have ended, as where its time ended a search: it goes on until the next stage begins.
+    assert drawn(progress(elapsed_s=65.0, left_s=0.0, running=0), 20)[-2:] == ["1:25", "0:00"]
+
+
+def test_the_view_draws_itself_again() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with LiveView(console, "quickstart") as view:
+        view.begin("starting Ray")
+        deadline = time.monotonic() + 20
+        while "starting Ray (0:01)" not in console.file.getvalue() and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            time.sleep(0.05)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.index("starting Ray (0:00)") < text.index("starting Ray (0:01)")
+
+
+def test_what_begins_is_a_line_without_a_terminal() -> None:
+    console = Console(file=io.StringIO(), record=True, width=40, force_terminal=False)
+    with LiveView(console, "quickstart") as view:
+        view.begin("loading pictures")
+        view.begin("joining Ray ([::1]:6379)")
+        view.interrupt("the rows are in results/x; to go on: python -m catdog_ray.tune --resume --name x")
+        view.interrupt("the rows are in results/x")
+    assert console.export_text().splitlines() == [
+        "loading pictures",
+        "joining Ray ([::1]:6379)",
+        "interrupted: finishing up, which takes some seconds; the rows are in results/x; to go on: "
+        "python -m catdog_ray.tune --resume --name x",
+        "still finishing up; it ends by itself, and nothing that was written is lost",
+    ]
+
+
+def test_a_finished_search_stays_above_what_begins_then() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with LiveView(console, "quickstart") as view:
+        view.show(progress(running=0, completed=5, latest="trial-0007 completed"))
+        view.begin("retraining: workers start")
+        view.show(progress(stage="retraining", latest="baseline-seed-0 started"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("last: trial-0007 completed") == 1
+    assert text.index("last: trial-0007 completed") < text.index("quickstart: retraining")
 
 
 REASONS = [

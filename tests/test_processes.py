@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -51,6 +52,35 @@ def test_handlers_are_claimed_again_from_another_library():
 def test_what_fails_while_it_starts_fails_here():
     with ThreadPoolExecutor(1) as thread, pytest.raises(ValueError, match="no port"):
         processes.uninterrupted(lambda: (_ for _ in ()).throw(ValueError("no port")), on=thread)
+
+
+def test_an_interruption_counts_where_what_it_met_failed_too():
+    """Nobody waits for what a start says that was to end anyway."""
+
+    def start() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        raise ValueError("no port")
+
+    with ThreadPoolExecutor(1) as thread, pytest.raises(KeyboardInterrupt) as caught:
+        processes.uninterrupted(start, on=thread)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_signal_is_told_while_the_main_thread_cannot_handle_it():
+    """As while Ray waits in C++: here while C waits for a command and goes on waiting after a signal."""
+    handled, told = [], []
+    with (
+        processes.handling((signal.SIGTERM, signal.SIGUSR1), lambda *_: handled.append(time.monotonic())),
+        processes.told(lambda: told.append(time.monotonic())),
+    ):
+        ctypes.CDLL(None).system(b"sleep 0.2; kill -TERM $PPID; sleep 0.5")
+        os.kill(os.getpid(), signal.SIGUSR1)  # no interruption
+    assert len(told) == 1
+    assert len(handled) == 2
+    assert told[0] + 0.2 < handled[0]
+    assert signal.set_wakeup_fd(-1) == -1
+    assert "interruptions" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_outside_the_main_thread_signals_are_left_alone():

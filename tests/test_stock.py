@@ -144,8 +144,11 @@ def test_the_command_interrupted_and_resumed(tmp_path):
     while len(study.epochs.read()) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert "search: Keras Tuner starts, and the first trial builds its network\n" in output
+    assert "interrupted: finishing up, which takes some seconds; the rows are in " in output
     assert "python -m catdog_ray.baseline --resume --name peer" in errors
     assert len(errors.strip().splitlines()) == 1
     assert study.read_study()["state"] == "interrupted"

@@ -69,8 +69,29 @@ def run(arguments: list[str], timeout: float = 240) -> subprocess.CompletedProce
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     """In a session of its own, so that what it leaves behind can be told."""
     return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts with `&`, a test suite too, ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def until_told(process: subprocess.Popen[str], words: str) -> str:
+    """What a command prints, up to the line that begins so."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith(words):
+            return "".join(lines)
+    raise AssertionError(f"never said {words!r}: {lines}")
 
 
 def wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -163,8 +184,17 @@ def test_ctrl_c_leaves_no_process_and_a_study_that_resume_finishes(tmp_path: Pat
     process = start(command(tmp_path, "--num-samples", "4", "--name", "cut", search__max_epochs=10, **DASHBOARD))
     folder = tmp_path / "results" / "cut"
     wait_for_epochs(folder, 3, process)
+    pressed = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    output, errors = process.communicate(timeout=60)
+    output = until_told(process, "interrupted: finishing up")
+    # Before anything is done about it: mostly within milliseconds, even while Ray waits in C++.
+    assert time.monotonic() - pressed < 1
+    assert f"the rows are in {folder}; to go on: python -m catdog_ray.tune --resume --name cut" in output
+    assert StudyDirectory(folder).read_study()["state"] == "running"
+    os.killpg(process.pid, signal.SIGINT)
+    output += until_told(process, "still finishing up")
+    rest, errors = process.communicate(timeout=60)
+    output += rest
     assert process.returncode == 130
     assert errors.startswith("interrupted: the rows are in ")
     assert len(errors.strip().splitlines()) == 1
@@ -186,8 +216,13 @@ def test_an_interruption_while_ray_starts_leaves_no_process(tmp_path: Path, numb
         time.sleep(0.05)
     time.sleep(1.5)
     process.send_signal(number)
+    before = until_told(process, "interrupted: finishing up")
+    assert "loading pictures\nreading pictures: 80 of 80\nstarting Ray\n" in before
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert errors.endswith(f"--resume --name early --output {tmp_path / 'results'}\n")
+    assert StudyDirectory(tmp_path / "results" / "early").read_study()["state"] == "interrupted"
     assert wait_until_gone(process.pid, 2) == []
 
 

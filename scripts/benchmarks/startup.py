@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def startup(*, quick: bool) -> Measurement:
             with subprocess.Popen([*command, "--name", name], stdout=subprocess.PIPE, text=True) as process:
                 first = arrival(epochs, 1, process)
                 arrival(epochs, 4, process)
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # SIGINT is ignored where a shell started this with `&`
                 process.communicate()
             rows = [json.loads(line) for line in epochs.read_text().splitlines()]
             usual = statistics.median(row["seconds"] for row in rows if row["epoch"] > 1)
