@@ -10,7 +10,7 @@ import numpy as np
 from catdog_ray.comparison import Comparison, Method, best_objective
 from catdog_ray.groups import Group
 from catdog_ray.records import TrialRow
-from catdog_ray.retrained import BASELINE, Compared
+from catdog_ray.retrained import BASELINE, SEARCHES, Compared
 from catdog_ray.settings import Choice, Range
 from catdog_ray.statistics import Estimate
 from catdog_ray.tables import verdict
@@ -38,15 +38,16 @@ def of_target(found: Comparison) -> str:
 
 def of_differences(found: Comparison, items: Sequence[Compared]) -> str:
     """Those whose interval leaves out zero, each with what may be said of it."""
-    told = [
-        f"{item.first} minus {item.second}{'' if item.milestone is None else f', {item.milestone} epochs'}: "
-        f"{points(item.difference.mean, signed=True)} "
-        f"({interval(item.difference.low, item.difference.high, signed=True)}), {verdict(found, item)}"
-        for item in items
-        if item.difference.is_shown
-    ]
-    some = f"the intervals of {len(told)} leave out zero: {'; '.join(told)}" if told else "no interval leaves out zero"
-    return f"Of {counted(len(items), 'differences')} {some}."
+    told = []
+    for item in items:
+        if item.difference.is_shown:
+            end = ", at the end" if item.unit == SEARCHES else ""
+            epochs = end if item.milestone is None else f", {item.milestone} epochs"
+            span = interval(item.difference.low, item.difference.high, signed=True)
+            mean = points(item.difference.mean, signed=True)
+            told.append(f"{item.first} minus {item.second}{epochs}: {mean} ({span}), {verdict(found, item)}")
+    some = f"leaving out zero: {'; '.join(told)}" if told else "leaving out zero"
+    return f"{counted(len(items), 'differences')}, {len(told) or 'no'} interval{'s' * (len(told) > 1)} {some}."
 
 
 def of_accuracies(found: Comparison) -> str:

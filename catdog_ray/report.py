@@ -61,7 +61,7 @@ figure img { width: 100%; height: auto; display: block; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; margin: 1rem 0; }
 .pictures img { image-rendering: pixelated; border-radius: 0.4rem; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; } .note, figcaption { font-size: 8pt; line-height: 1.35; }
   table { font-size: 8pt; } th, td { min-width: 0; padding: 0.15rem 0.25rem; } th:first-child { position: static; }
   td.number { white-space: normal; } tr, figure { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .figures { grid-template-columns: 1fr 1fr; } .figures .wide img { min-width: 0; } }

@@ -37,6 +37,9 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
     for place, (name, each) in enumerate(shares.items()):
         where = np.arange(len(names)) + (place - (len(shares) - 1) / 2) * height
         axes.barh(where, [each[key] for key in names], height * 0.92, color=colours.of(name), label=name)
+        if spans := found.importance_intervals[name]:
+            low, high = np.array([spans[key] for key in names]).T
+            axes.hlines(where, low, high, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(names)), [key.replace("_", " ") for key in names])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
@@ -49,7 +52,12 @@ def _importance(found: Comparison) -> Iterator[Drawing]:
         section=SPACE,
         name="importance",
         title="Importance of the hyperparameters",
-        caption="PED-ANOVA: what separates the best tenth of the trials from the rest, within the ranges searched.",
+        caption="PED-ANOVA: what separates the best tenth of the trials from the rest, within the ranges searched."
+        + (
+            " Lines: 95 % of the shares when the trials are drawn again."
+            if any(found.importance_intervals.values())
+            else ""
+        ),
         seen=descriptions.of_importance(found),
     )
 

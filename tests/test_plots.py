@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import xml.etree.ElementTree as ElementTree
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from make_rows import retrain_epoch_row
 from PIL import Image
 
-from catdog_ray.plots import save_curves
+from catdog_ray.plots import new_figure, save_curves, style, to_svg
 
 ROWS = tuple(
     retrain_epoch_row(configuration, seed, epoch)
@@ -67,6 +70,24 @@ def test_a_figure_is_replaced(figure: bytes, tmp_path: Path) -> None:
     path.write_bytes(b"an old figure")
     assert drawn(path) == figure
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_svg_is_short_and_a_name_that_looks_like_a_look_stays_a_name() -> None:
+    evil = ' style="fill: red" d="M 1.23456 2" </style><b>'
+    with style():
+        figure = new_figure()
+        figure.subplots().plot([0, 0.123456, 1], [0, 1, 0.5], label=evil)
+        figure.text(0.5, 0.5, evil)
+        svg = to_svg(figure, title=evil)
+    root = ElementTree.fromstring(svg)
+    texts = [part.text for part in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert evil in texts
+    assert root[0].text == evil
+    drawn = svg[svg.index("</style>") :].replace(escape(evil, quote=False), "")
+    assert " style=" not in drawn
+    assert "red" not in svg[svg.index("<style>") : svg.index("</style>")]
+    assert re.search(r' d="[^"]*\d\.\d{3}', drawn) is None
+    assert "DejaVu" not in svg
 
 
 def test_a_title_is_shown_as_it_is_dollars_too(tmp_path: Path) -> None:

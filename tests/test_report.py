@@ -160,6 +160,8 @@ def test_the_page_in_a_browser(look: str, page: Path, chromium: Browser, tmp_pat
     assert chromium.evaluate("document.images.length") >= 22
     # Nothing is wider than the screen: tables scroll in their own frame.
     assert chromium.evaluate("document.documentElement.scrollWidth") == LOOKS[look]["width"]
+    # A figure is never narrower than its letters need (7.5 points of 403 make 10 pixels), and scrolls too.
+    assert chromium.evaluate("Math.min(...[...document.images].map(i => i.getBoundingClientRect().width))") >= 528
     smallest = chromium.evaluate(
         "Math.min(...[...document.querySelectorAll('td')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
     )

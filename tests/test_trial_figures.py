@@ -89,6 +89,16 @@ def test_parallel_coordinates_have_every_scored_trial(found: Comparison, drawing
     assert {"0.0001", "0.01", "512", "objective"} <= texts(drawings["parallel-tpe"])
 
 
+def test_importance_has_its_intervals(found: Comparison, drawings: dict[str, Drawing]) -> None:
+    lines = re.findall(r'<g id="LineCollection_\d+">(.*?)</g>', drawings["importance"].svg, re.S)
+    assert [part.count("<path") for part in lines] == [len(found.groups[0].studies[0].space)] * 2
+    assert drawings["importance"].caption.endswith("Lines: 95 % of the shares when the trials are drawn again.")
+    without = replace(found, importance_intervals=dict.fromkeys(found.importance_intervals))
+    plain = next(item for item in space_figures.draw_space(without) if item.name == "importance")
+    assert "LineCollection" not in plain.svg
+    assert plain.caption.endswith("ranges searched.")
+
+
 def test_slices_name_every_hyperparameter(found: Comparison, drawings: dict[str, Drawing]) -> None:
     assert {name.replace("_", " ") for name in found.groups[0].studies[0].space} <= texts(drawings["slices"])
 
