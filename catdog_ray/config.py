@@ -13,10 +13,25 @@ from typing import Any
 import yaml
 
 from catdog_ray.rules import check
-from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, nearest
+from catdog_ray.settings import (
+    Archive,
+    Choice,
+    Config,
+    ConfigError,
+    FloatRange,
+    IntRange,
+    Range,
+    Value,
+    in_kind,
+    is_number,
+    nearest,
+)
 
 _LARGEST_YAML = 2**18
 """Characters; PyYAML needs seconds for that many, and the shipped files have a few thousand."""
+
+_LARGEST_WHOLE = 2**53
+"""Optuna and Keras Tuner reckon with floats, which are exact so far."""
 
 _NO_YAML = (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What PyYAML raises on text that is none, its own slips on odd tags and numbers among them."""
@@ -55,10 +70,11 @@ def load(
 
 
 def from_dict(tree: Mapping[str, Any]) -> Config:
-    """Check a nested mapping and freeze it."""
+    """Check a nested mapping and freeze it. The baseline's whole numbers are floats where its range is continuous."""
     config = _section(Config, tree, "")
     check(config)
-    return config
+    baseline = {name: in_kind(config.space[name], value) for name, value in config.baseline.items()}
+    return dataclasses.replace(config, baseline=types.MappingProxyType(baseline))
 
 
 _LATER: dict[str, dict[str, Any]] = {
@@ -100,7 +116,8 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     return {
         key: (left.get(key), right.get(key))
         for key in sorted({*left, *right})
-        if left.get(key, missing) != right.get(key, missing)
+        # By their texts, for 1 is true, and 1.0, to Python.
+        if repr(left.get(key, missing)) != repr(right.get(key, missing))
     }
 
 
@@ -221,7 +238,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return _section(typing.cast("type[Any]", kind), value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind == Mapping[str, Range]:
-        return types.MappingProxyType({k: _range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
+        return types.MappingProxyType({k: read_range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
     if kind == Mapping[str, Value]:
         return types.MappingProxyType({k: _value(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
     if kind == Mapping[str, Archive]:
@@ -245,7 +262,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise ConfigError(f"{where} must be a number, got {value!r}{_hint(value)}")
     try:
         number = float(value)
@@ -263,14 +280,18 @@ def _hint(value: Any) -> str:
 
 
 def _value(value: Any, where: str) -> Value:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ConfigError(f"{where} must be a number or text, got {value!r}")
+    if not isinstance(value, (bool, int, float, str)):
+        raise ConfigError(f"{where} must be a number, text, true or false, got {value!r}")
     if hint := _hint(value):
         raise ConfigError(f"{where} must be a number, got {value!r}{hint}")
     return _number(value, where) if isinstance(value, float) else value
 
 
-def _range(value: Any, where: str) -> Range:
+def read_range(value: Any, where: str) -> Range:
+    """A range of the space as it stands in YAML or in study.json; one with `step` is of whole numbers.
+
+    Raises ConfigError naming `where` and what is wrong with it.
+    """
     tree = _mapping(value, where)
     if set(tree) == {"choices"}:
         choices = tree["choices"]
@@ -280,16 +301,40 @@ def _range(value: Any, where: str) -> Range:
         if len(set(values)) != len(values):
             raise ConfigError(f"{where}.choices must differ from each other, got {list(values)!r}")
         return Choice(values)
-    if set(tree) == {"low", "high", "scale"}:
-        found = FloatRange(_number(tree["low"], f"{where}.low"), _number(tree["high"], f"{where}.high"), tree["scale"])
-        if found.scale not in ("linear", "log"):
-            raise ConfigError(f"{where}.scale must be linear or log, got {found.scale!r}")
-        if not found.low < found.high:
-            raise ConfigError(f"{where}.low must be below {where}.high ({found.high}), got {found.low}")
-        if found.scale == "log" and found.low <= 0:
-            raise ConfigError(f"{where}.low must be above 0 on a log scale, got {found.low}")
-        return found
-    raise ConfigError(f"{where} must be {{low, high, scale}} or {{choices}}, got {dict(tree)!r}")
+    if set(tree) not in ({"low", "high", "scale"}, {"low", "high", "step", "scale"}):
+        raise ConfigError(
+            f"{where} must be {{low, high, scale}}, {{low, high, step, scale}} or {{choices}}, got {dict(tree)!r}"
+        )
+    read = _whole_number if "step" in tree else _number
+    low, high, scale = read(tree["low"], f"{where}.low"), read(tree["high"], f"{where}.high"), tree["scale"]
+    if scale not in ("linear", "log"):
+        raise ConfigError(f"{where}.scale must be linear or log, got {scale!r}")
+    if not low < high:
+        raise ConfigError(f"{where}.low must be below {where}.high ({high}), got {low}")
+    if scale == "log" and low <= 0:
+        raise ConfigError(f"{where}.low must be above 0 on a log scale, got {low}")
+    if "step" not in tree:
+        return FloatRange(low, high, scale)
+    step = _whole_number(tree["step"], f"{where}.step")
+    if step < 1:
+        raise ConfigError(f"{where}.step must be at least 1, got {step}")
+    if scale == "log" and step != 1:
+        raise ConfigError(f"{where}.step must be 1 on a log scale, got {step}; or name the values under choices")
+    if (high - low) % step:
+        last = high - (high - low) % step
+        raise ConfigError(
+            f"{where}.high must be reached from {where}.low ({low}) in steps of {step}: {last} or {last + step}, "
+            f"got {high}"
+        )
+    return IntRange(int(low), int(high), step, scale)
+
+
+def _whole_number(value: Any, where: str) -> int:
+    if type(value) is not int:
+        raise ConfigError(f"{where} must be a whole number, as a range with step is of these, got {value!r}")
+    if abs(value) > _LARGEST_WHOLE:
+        raise ConfigError(f"{where} must be at most {_LARGEST_WHOLE} from zero, got {value!r}")
+    return value
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
