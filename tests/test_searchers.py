@@ -63,7 +63,7 @@ def test_every_kind_of_range_is_kept_in_value_and_type(sampler: str, tmp_path: P
         return OptunaSuggester(space, sampler=sampler, seed=0, startup_trials=20, **options)
 
     def goodness(point: HyperParameters) -> float:
-        return point.number("width") / 64 + point.number("share")
+        return point.number("width") / 128 + point.number("share") / 2
 
     first = anew(journal=tmp_path / "journal.log")
     points = [HyperParameters.of({**ANY_POINT, "mixed": True})]
