@@ -23,7 +23,8 @@ from catdog_ray.audit_retraining import (
     read_predictions,
     whole_runs,
 )
-from catdog_ray.config import completed, read_range
+from catdog_ray.config import completed
+from catdog_ray.conversion import read_range
 from catdog_ray.ledger import RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,

@@ -13,7 +13,8 @@ from make_rows import quickstart
 from catdog_ray import config as configuration
 from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, IntRange, UserError
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 BRIEF = {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 
@@ -217,6 +218,9 @@ def test_a_file_anywhere_extends_a_shipped_one(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text("extends: quickstart.yaml\nname: mine\n")
     assert configuration.load(own).search == configuration.load().search
+    own.write_text("extends: configs/quickstart.yaml\nname: mine\n")  # as --config takes it
+    assert configuration.load(own).search == configuration.load().search
+    own.write_text("extends: quickstart.yaml\nname: mine\n")
     (tmp_path / "quickstart.yaml").write_text("extends: cpu.yaml\nsearch: {num_samples: 77}\n")
     assert (configuration.load(own).search.num_samples, configuration.load(own).name) == (77, "mine")
 
@@ -376,6 +380,20 @@ def test_a_step_makes_a_range_one_of_whole_numbers_and_nothing_else_does(tmp_pat
         assert found == config
         assert repr(dict(found.baseline)) == repr(expected)
         assert repr(found.space) == repr(config.space)
+
+
+STUDIES = sorted(file for folder in ("results", "tests/frozen") for file in (ROOT / folder).glob("**/study.json"))
+
+
+def test_the_spaces_of_committed_studies_mean_what_they_meant() -> None:
+    assert len(STUDIES) > 20
+    for file in STUDIES:
+        saved = json.loads(file.read_text(encoding="utf-8"))["config"]
+        found = configuration.from_saved(saved)
+        for name, item in saved["space"].items():
+            meant = FloatRange(*item.values()) if "low" in item else Choice(tuple(item["choices"]))
+            assert repr(found.space[name]) == repr(meant)
+        assert repr(dict(found.baseline)) == repr(saved["baseline"])
 
 
 def test_true_instead_of_one_is_a_difference() -> None:
