@@ -24,6 +24,7 @@ from catdog_ray.audit_retraining import (
     whole_runs,
 )
 from catdog_ray.config import completed
+from catdog_ray.conversion import read_range
 from catdog_ray.ledger import RowFile, StudyDirectory
 from catdog_ray.records import (
     OBJECTIVE,
@@ -37,7 +38,7 @@ from catdog_ray.records import (
     TrialRow,
     objective,
 )
-from catdog_ray.settings import Choice, FloatRange, Range, contains, describe
+from catdog_ray.settings import ConfigError, Range, contains, describe
 
 _RULE_TOLERANCE = 1e-9
 
@@ -233,11 +234,8 @@ def _space(folder: Path, raw: Mapping[str, Any]) -> dict[str, Range]:
     found: dict[str, Range] = {}
     for name, item in raw.items():
         try:
-            if "choices" in item:
-                found[name] = Choice(tuple(item["choices"]))
-            else:
-                found[name] = FloatRange(float(item["low"]), float(item["high"]), str(item["scale"]))
-        except (KeyError, TypeError, ValueError):
+            found[name] = read_range(item, f"config.space.{name}")
+        except ConfigError:
             raise RecordError(f"{folder / 'study.json'}: config.space.{name} is no range: {item!r}") from None
     return found
 

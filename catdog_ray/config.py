@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from catdog_ray.conversion import read_config
 from catdog_ray.rules import check
-from catdog_ray.settings import Archive, Choice, Config, ConfigError, FloatRange, Range, Value, nearest
+from catdog_ray.settings import Config, ConfigError, in_kind, nearest
 
 _LARGEST_YAML = 2**18
 """Characters; PyYAML needs seconds for that many, and the shipped files have a few thousand."""
@@ -48,17 +47,18 @@ def load(
     Raises ConfigError naming the setting, what was expected and what came.
     """
     own_network = (overrides or {}).get("model.builder") is not None
-    tree = base.as_dict() if base is not None else _read_yaml(_find(path or "quickstart.yaml"), own_network=own_network)
+    tree = base.as_dict() if base is not None else _read_named(path or "quickstart.yaml", own_network=own_network)
     for key, value in (overrides or {}).items():
         _assign(tree, key, value)
     return from_dict(tree)
 
 
 def from_dict(tree: Mapping[str, Any]) -> Config:
-    """Check a nested mapping and freeze it."""
-    config = _section(Config, tree, "")
+    """Check a nested mapping and freeze it. The baseline's whole numbers are floats where its range is continuous."""
+    config = read_config(tree)
     check(config)
-    return config
+    baseline = {name: in_kind(config.space[name], value) for name, value in config.baseline.items()}
+    return dataclasses.replace(config, baseline=types.MappingProxyType(baseline))
 
 
 _LATER: dict[str, dict[str, Any]] = {
@@ -100,7 +100,8 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     return {
         key: (left.get(key), right.get(key))
         for key in sorted({*left, *right})
-        if left.get(key, missing) != right.get(key, missing)
+        # By their texts, for 1 is true, and 1.0, to Python.
+        if repr(left.get(key, missing)) != repr(right.get(key, missing))
     }
 
 
@@ -109,18 +110,17 @@ def setting(config: Config, name: str) -> Any:
     return _flatten(config.as_dict())[name]
 
 
-def _find(path: str | Path) -> Path:
-    given = Path(path)
-    candidates = [given, *(folder / given.name for folder in _SHIPPED)]
-    if given.parent not in (Path(), Path("configs")):
-        candidates = [given]
-    for candidate in candidates:
+def _find(name: str | Path, beside: Path) -> Path | None:
+    """A file by its name, relative to the folder `beside`; else the shipped one, of which `configs/` may be said."""
+    given = Path(name)
+    folders = _SHIPPED if given.parent in (Path(), Path("configs")) else ()
+    for candidate in (beside / given, *(folder / given.name for folder in folders)):
         try:
             if candidate.is_file():
                 return candidate
         except OSError:
             continue
-    raise ConfigError(f"--config: no file {str(path)!r}; shipped are {_shipped_names()}")
+    return None
 
 
 _SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
@@ -130,6 +130,13 @@ _SHIPPED = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "conf
 def _shipped_names() -> str:
     names = sorted({file.name for folder in _SHIPPED if folder.is_dir() for file in folder.glob("*.yaml")})
     return ", ".join(names) or "none"
+
+
+def _read_named(path: str | Path, *, own_network: bool) -> dict[str, Any]:
+    file = _find(path, Path())
+    if file is None:
+        raise ConfigError(f"--config: no file {str(path)!r}; shipped are {_shipped_names()}")
+    return _read_yaml(file, own_network=own_network)
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = False) -> dict[str, Any]:
@@ -151,14 +158,13 @@ def _read_yaml(path: Path, seen: tuple[Path, ...] = (), *, own_network: bool = F
         return tree
     if not isinstance(parent, str):
         raise ConfigError(f"{path}: extends must name a file, got {parent!r}")
-    beside = [path.parent / parent, *(folder / parent for folder in _SHIPPED if Path(parent).name == parent)]
-    base = next((file for file in beside if file.is_file()), beside[0])
-    if base.resolve() in (*seen, path.resolve()):
-        raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
-    if not base.is_file():
+    base = _find(parent, path.parent)
+    if base is None:
         raise ConfigError(
             f"{path}: extends {parent!r}, but there is no such file beside it; shipped are {_shipped_names()}"
         )
+    if base.resolve() in (*seen, path.resolve()):
+        raise ConfigError(f"{path}: extends {parent!r}, which leads back to this file")
     model = tree.get("model")
     own_network = own_network or (isinstance(model, dict) and model.get("builder") is not None)
     merged = _overlay(_read_yaml(base, (*seen, path.resolve()), own_network=own_network), tree)
@@ -199,118 +205,6 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
     if not known:
         raise ConfigError(f"{key}: unknown setting{nearest(last, node)}")
     node[last] = value
-
-
-def _section(kind: type[Any], tree: Any, where: str) -> Any:
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where or 'the config'} must be a section (key: value), got {tree!r}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    prefix = f"{where}." if where else ""
-    for key in tree:
-        if key not in fields:
-            raise ConfigError(f"{prefix}{key}: unknown setting{nearest(str(key), fields)}")
-    for name in fields:
-        if name not in tree:
-            raise ConfigError(f"{prefix}{name}: missing; every setting of an experiment stands in its YAML file")
-    return kind(**{name: _convert(tree[name], hints[name], f"{prefix}{name}") for name in fields})
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _section(typing.cast("type[Any]", kind), value, where)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind == Mapping[str, Range]:
-        return types.MappingProxyType({k: _range(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
-    if kind == Mapping[str, Value]:
-        return types.MappingProxyType({k: _value(v, f"{where}.{k}") for k, v in _mapping(value, where).items()})
-    if kind == Mapping[str, Archive]:
-        found = _mapping(value, where).items()
-        return types.MappingProxyType({k: _section(Archive, v, f"{where}.{k}") for k, v in found})
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} must be a list, got {value!r}")
-        return tuple(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        chosen = str if str in arguments and isinstance(value, str) and not _hint(value) else arguments[0]
-        return _convert(value, chosen, where)
-    if kind is float:
-        return _number(value, where)
-    if type(value) is not kind:
-        words = {int: "a whole number", bool: "true or false", str: "text"}
-        raise ConfigError(f"{where} must be {words[kind]}, got {value!r}")
-    return value
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{where} must be a number, got {value!r}{_hint(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ConfigError(f"{where} must be a finite number, got {number!r}")
-    return number
-
-
-def _hint(value: Any) -> str:
-    if isinstance(value, str) and _is_number(value):
-        return f" (YAML reads it as text: write it with a point, such as {_with_point(value)})"
-    return ""
-
-
-def _value(value: Any, where: str) -> Value:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ConfigError(f"{where} must be a number or text, got {value!r}")
-    if hint := _hint(value):
-        raise ConfigError(f"{where} must be a number, got {value!r}{hint}")
-    return _number(value, where) if isinstance(value, float) else value
-
-
-def _range(value: Any, where: str) -> Range:
-    tree = _mapping(value, where)
-    if set(tree) == {"choices"}:
-        choices = tree["choices"]
-        if not isinstance(choices, (list, tuple)) or not choices:
-            raise ConfigError(f"{where}.choices must be a list with at least one value, got {choices!r}")
-        values = tuple(_value(item, f"{where}.choices[{i}]") for i, item in enumerate(choices))
-        if len(set(values)) != len(values):
-            raise ConfigError(f"{where}.choices must differ from each other, got {list(values)!r}")
-        return Choice(values)
-    if set(tree) == {"low", "high", "scale"}:
-        found = FloatRange(_number(tree["low"], f"{where}.low"), _number(tree["high"], f"{where}.high"), tree["scale"])
-        if found.scale not in ("linear", "log"):
-            raise ConfigError(f"{where}.scale must be linear or log, got {found.scale!r}")
-        if not found.low < found.high:
-            raise ConfigError(f"{where}.low must be below {where}.high ({found.high}), got {found.low}")
-        if found.scale == "log" and found.low <= 0:
-            raise ConfigError(f"{where}.low must be above 0 on a log scale, got {found.low}")
-        return found
-    raise ConfigError(f"{where} must be {{low, high, scale}} or {{choices}}, got {dict(tree)!r}")
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{where} must be a section (name: value), got {value!r}")
-    return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _with_point(text: str) -> str:
-    """As YAML 1.1 reads it: a point in the mantissa, a sign in the exponent."""
-    mantissa, mark, exponent = text.lower().partition("e")
-    if mark and exponent[0] not in "+-":
-        exponent = f"+{exponent}"
-    return f"{mantissa if '.' in mantissa else mantissa + '.0'}{mark}{exponent}"
 
 
 def _one_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import optuna
 
-from catdog_ray.settings import Choice, Range
+from catdog_ray.settings import Choice, IntRange, Range
 
 
 def of_space(space: Mapping[str, Range]) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -17,4 +17,6 @@ def of_space(space: Mapping[str, Range]) -> dict[str, optuna.distributions.BaseD
 def _distribution(found: Range) -> optuna.distributions.BaseDistribution:
     if isinstance(found, Choice):
         return optuna.distributions.CategoricalDistribution(found.choices)
+    if isinstance(found, IntRange):
+        return optuna.distributions.IntDistribution(found.low, found.high, log=found.scale == "log", step=found.step)
     return optuna.distributions.FloatDistribution(found.low, found.high, log=found.scale == "log")

@@ -16,7 +16,7 @@ from catdog_ray import capacity
 from catdog_ray.config import completed
 from catdog_ray.ledger import StudyDirectory, portable
 from catdog_ray.records import RecordError
-from catdog_ray.settings import Config, ConfigError, SearchSettings
+from catdog_ray.settings import BATCH_SIZE, Config, ConfigError, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def measured(output: Path, config: Config) -> EpochTime | None:
 def _cost_facts(config: Mapping[str, Mapping[str, object]]) -> object:
     """What the time of an epoch depends on, the share of a machine left out."""
     size = [config["data"][name] for name in ("source", "image_size", "selection_share", "drawn_train")]
-    train = [config["train"][name] for name in ("batch_size", "precision", "jit_compile", "ema_momentum")]
+    train = [config["train"][name] for name in ("precision", "jit_compile", "ema_momentum")]
+    # In the space it is each trial's own, and the setting unused.
+    train += [] if BATCH_SIZE in config["space"] else [config["train"][BATCH_SIZE]]
     return size, train, config["train"]["test_time_flip"], config["model"], config["augment"], config["space"]
 
 

@@ -15,7 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, Range, RunFailed, Value
+from catdog_ray.settings import Choice, IntRange, Range, RunFailed, Value
 from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class Oracle:
             self._oracle._tried_so_far.clear()
             trial = self._oracle.create_trial(_tuner_id(number))
         point = from_keras_tuner(trial.hyperparameters.values, self._space)
+        # What was cut to the range is told to it after a resume too.
+        trial.hyperparameters.values = _its_values(self._oracle, point)
         return Suggestion(point, time.perf_counter() - started)
 
     def begin(self, number: int, hyperparameters: HyperParameters) -> None:
@@ -107,7 +109,7 @@ class Oracle:
 
     def replay(self, row: TrialRow) -> None:
         """A trial that ended in an earlier session."""
-        self.begin(row.trial, HyperParameters.of({name: row.hyperparameters[name] for name in self._space}))
+        self.begin(row.trial, HyperParameters.in_space(row.hyperparameters, self._space))
         self.finish(row.trial, row.status, row.epochs, row.objective)
 
 
@@ -162,19 +164,27 @@ def to_keras_tuner(space: Mapping[str, Range]) -> keras_tuner.HyperParameters:
     for name, values in space.items():
         if isinstance(values, Choice):
             found.Choice(name, _of_one_type(values.choices))
+        elif isinstance(values, IntRange):
+            # On a log scale its steps are factors, so that none is given; the one that is ours to have there is 1.
+            step = None if values.scale == "log" else values.step
+            found.Int(name, values.low, values.high, step=step, sampling=values.scale)
         else:
             found.Float(name, values.low, values.high, sampling=values.scale)
     return found
 
 
 def from_keras_tuner(values: Mapping[str, Any], space: Mapping[str, Range]) -> HyperParameters:
-    """A point of the space; rounding of Keras Tuner's logarithms is cut to the range."""
+    """A point of the space, with the choices as they were given (Keras Tuner makes 1 of true).
+
+    What its logarithms give beyond the range is cut: a rounding error of a float, a whole number one above the end.
+    """
     point: dict[str, Value] = {}
     for name, found in space.items():
         if isinstance(found, Choice):
             point[name] = next(choice for choice in found.choices if choice == values[name])
         else:
-            point[name] = min(max(float(values[name]), found.low), found.high)
+            kind = int if isinstance(found, IntRange) else float
+            point[name] = min(max(kind(values[name]), found.low), found.high)
     return require_inside(point, space)
 
 
@@ -183,7 +193,7 @@ def add_trial(oracle: Any, hyperparameters: HyperParameters) -> Any:
     from keras_tuner.engine.trial import Trial
 
     values = oracle.get_space()
-    values.values = dict(hyperparameters)
+    values.values = _its_values(oracle, hyperparameters)
     trial = Trial(values, trial_id=f"{len(oracle.trials):0{len(str(oracle.max_trials))}d}", status="RUNNING")
     oracle._record_values(trial)
     oracle.trials[trial.trial_id] = trial
@@ -211,6 +221,17 @@ def reseed(oracle: Any, seed: int, number: int) -> None:
 def keras_tuner_seed(seed: int) -> int:
     """A seed that Keras Tuner keeps: it takes 0 for none and draws one at random."""
     return 1 + int(np.random.SeedSequence([seed]).generate_state(1)[0] % 2**31)
+
+
+def _its_values(oracle: Any, point: HyperParameters) -> dict[str, Value]:
+    """A point as the oracle itself would propose it; it tells by the texts of values what it has tried."""
+    from keras_tuner.engine import hyperparameters
+
+    found = dict(point)
+    for hp in oracle.hyperparameters.space:
+        if isinstance(hp, hyperparameters.Choice):
+            found[hp.name] = next(value for value in hp.values if value == point[hp.name])
+    return found
 
 
 def _of_one_type(choices: Sequence[Value]) -> list[Value]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from catdog_ray.builder import BuilderError
 from catdog_ray.data import Images
-from catdog_ray.settings import Choice, ConfigError, ModelSettings, Range, TrainSettings, Value, printable
+from catdog_ray.settings import BATCH_SIZE, Choice, ConfigError, ModelSettings, Range, TrainSettings, Value, printable
 from catdog_ray.space import HyperParameters
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _build(
     keras.utils.clear_session(free_memory=True)
     keras.config.set_dtype_policy(train_settings.precision)
     network, read = model.own(point, str(model_settings.builder), image_size=image_size, classes=classes)
-    trained_by = frozenset(_TRAINERS if network.compiled else (*_TRAINERS, "learning_rate"))
+    trained_by = frozenset([BATCH_SIZE] if network.compiled else [BATCH_SIZE, "learning_rate"])
     recipe = model.Recipe.of(train_settings, steps=1)
     network = model.compiled(network, point, model_settings, recipe=recipe)
     try:

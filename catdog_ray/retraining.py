@@ -34,7 +34,7 @@ def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> l
 
     Trials of one configuration are one candidate, the best of them.
     """
-    baseline = HyperParameters.of({name: config.baseline[name] for name in config.space})
+    baseline = HyperParameters.in_space(config.baseline, config.space)
     rest = list(trials)
     found: list[Candidate] = []
     while len(found) < (top if "best" in config.retrain.configurations else 0):
@@ -42,7 +42,7 @@ def candidates(config: Config, trials: Sequence[TrialRow], *, top: int = 1) -> l
         if row is None:
             break
         rest.remove(row)
-        point = HyperParameters.of({name: row.hyperparameters[name] for name in config.space})
+        point = HyperParameters.in_space(row.hyperparameters, config.space)
         if point not in [candidate.hyperparameters for candidate in found]:
             name = "baseline" if point == baseline else trial_name(row.trial)
             found.append(Candidate(name, point, row.trial, row.objective))

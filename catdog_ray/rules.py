@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catdog_ray.settings import (
     AUTO,
+    BATCH_SIZE,
     BUILDER,
+    BY_KERAS_TUNER,
     HYPERPARAMETERS,
     JIT_COMPILE,
     KERNELS,
@@ -21,10 +24,12 @@ from catdog_ray.settings import (
     Choice,
     Config,
     ConfigError,
+    FloatRange,
     Range,
-    Value,
     contains,
     describe,
+    ends,
+    is_number,
     nearest,
 )
 
@@ -33,6 +38,9 @@ _RAYS_UNIT = 0.0001
 
 _LONGEST_NAME_BYTES = 200
 """Folders may have 255, and a number or an id is set behind it."""
+
+_LARGEST: Mapping[str, int] = {BATCH_SIZE: 2**16, "conv_layers": 100, "dense_layers": 100}
+"""What a space may reach to: a batch lies in memory as floats, and a network must be built."""
 
 _LARGEST_DRAWN_BYTES = 8 * 2**30
 """Drawn pictures are drawn in memory, all at once."""
@@ -49,8 +57,7 @@ def check(config: Config) -> None:
     at_least("data.drawn_seed", data.drawn_seed, 0)
     at_least("data.drawn_train", data.drawn_train, 20)
     at_least("data.drawn_test", data.drawn_test, 10)
-    if data.image_size > LARGEST_IMAGE_SIZE:
-        raise ConfigError(f"data.image_size must be at most {LARGEST_IMAGE_SIZE}, got {data.image_size!r}")
+    _at_most("data.image_size", data.image_size, LARGEST_IMAGE_SIZE)
     drawn_bytes = 3 * (data.drawn_train + data.drawn_test) * data.image_size**2
     if drawn_bytes > _LARGEST_DRAWN_BYTES:
         raise ConfigError(
@@ -160,16 +167,28 @@ def _check_space(config: Config) -> None:
         odd = sorted(set(config.baseline) ^ set(config.space))
         raise ConfigError(f"baseline must give a value to exactly what is in space; differing: {', '.join(odd)}")
     for name, found in config.space.items():
-        if config.model.builder is None or name in HYPERPARAMETERS:
+        if config.model.builder is None or name in (*HYPERPARAMETERS, BATCH_SIZE):
             _check_hyperparameter(name, found)
+        if config.search.method in BY_KERAS_TUNER:
+            _check_kinds(name, found, config.search.method)
         value = config.baseline[name]
         if not contains(found, value):
             raise ConfigError(f"baseline.{name} must lie in space.{name} ({describe(found)}), got {value!r}")
 
 
+def _check_kinds(name: str, found: Range, method: str) -> None:
+    """Keras Tuner refuses a choice of mixed kinds; whole numbers beside floats are told to it as floats."""
+    kinds = {type(value) for value in ends(found)}
+    if len(kinds) > 1 and kinds != {int, float}:
+        raise ConfigError(
+            f"space.{name}.choices must be of one kind for search.method {method} (tpe and random take any), "
+            f"got {describe(found)}"
+        )
+
+
 def _check_own_names(config: Config) -> None:
     """The space of the built-in network: the five, and what else it can be searched in."""
-    allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS)
+    allowed = (*HYPERPARAMETERS, *OPTIONAL_HYPERPARAMETERS, BATCH_SIZE)
     for name in config.space:
         if name not in allowed:
             hint = nearest(name, allowed) or "; a network of your own is named by model.builder or --model"
@@ -189,9 +208,8 @@ def smallest_side(image_size: int, *, padding: str, kernel: int, layers: int) ->
 
 def _check_hyperparameter(name: str, found: Range) -> None:
     if name in ("learning_rate", "dropout_rate"):
-        values = list(found.choices) if isinstance(found, Choice) else [found.low, found.high]
-        for value in values:
-            if not isinstance(value, (int, float)):
+        for value in ends(found):
+            if not is_number(value):
                 raise ConfigError(f"space.{name} must be numbers, got {value!r}")
             if name == "learning_rate" and value <= 0:
                 raise ConfigError(f"space.{name} must be above 0, got {value!r}")
@@ -199,16 +217,23 @@ def _check_hyperparameter(name: str, found: Range) -> None:
                 raise ConfigError(f"space.{name} must lie between 0 and 0.95, got {value!r}")
         return
     smallest = 0 if name == "dense_layers" else 1
-    if not isinstance(found, Choice):
-        raise ConfigError(f"space.{name} must be {{choices: [whole numbers]}}, got {describe(found)}")
-    for value in found.choices:
+    if isinstance(found, FloatRange):
+        raise ConfigError(
+            f"space.{name} must be whole numbers, {{low, high, step, scale}} or {{choices}}, got {describe(found)}"
+        )
+    where = f"space.{name}.choices" if isinstance(found, Choice) else f"space.{name}"
+    for value in ends(found):
         if type(value) is not int or value < smallest:
-            raise ConfigError(f"space.{name}.choices must be whole numbers from {smallest} on, got {value!r}")
+            raise ConfigError(f"{where} must be whole numbers from {smallest} on, got {value!r}")
+        _at_most(where, value, _LARGEST.get(name, math.inf))
 
 
 def _check_geometry(config: Config) -> None:
-    kernels = _choices(config, "conv_kernel", ())
-    for layers in _choices(config, "conv_layers", (config.model.conv_layers,)):
+    kernels: Sequence[Any] = ends(config.space["conv_kernel"])
+    searched = config.space.get("conv_layers")
+    counts: Sequence[Any] = (config.model.conv_layers,) if searched is None else ends(searched)
+    # Both ends of a range are enough: more layers and a larger kernel leave less.
+    for layers in counts:
         for kernel in kernels:
             size, padding = config.data.image_size, config.model.padding
             if smallest_side(size, padding=padding, kernel=int(kernel), layers=int(layers)) >= 1:
@@ -223,15 +248,15 @@ def _check_geometry(config: Config) -> None:
             )
 
 
-def _choices(config: Config, name: str, otherwise: Sequence[Value]) -> list[Any]:
-    found = config.space.get(name)
-    return list(found.choices) if isinstance(found, Choice) else list(otherwise)
-
-
 def at_least(where: str, value: float, lowest: float) -> None:
     """ConfigError naming the setting, or the flag, that is too small."""
     if value < lowest:
         raise ConfigError(f"{where} must be at least {lowest}, got {value!r}")
+
+
+def _at_most(where: str, value: float, highest: float) -> None:
+    if value > highest:
+        raise ConfigError(f"{where} must be at most {highest}, got {value!r}")
 
 
 def _between(where: str, value: float, low: float, high: float) -> None:

@@ -141,7 +141,7 @@ def _planned(past: Past, config: Config, finished: Sequence[TrialRow], storage_p
     left = [
         Planned(
             number,
-            HyperParameters.of({name: rows[0].hyperparameters[name] for name in config.space}),
+            HyperParameters.in_space(rows[0].hyperparameters, config.space),
             resume_from=tuple(cluster.checkpoints(storage_path, trial_name(number))),
             resume_before=len(rows) + 1,
             accuracies=tuple(row.selection_accuracy for row in rows),

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-Value = int | float | str
-"""What a hyperparameter may be."""
+Value = bool | int | float | str
+"""What a hyperparameter may be. True is no number here, though Python takes it for 1."""
 
 
 def printable(text: str) -> str:
@@ -71,13 +71,23 @@ class FloatRange:
 
 
 @dataclass(frozen=True)
+class IntRange:
+    """A whole number from low to high in steps, searched on a linear or a logarithmic scale (there in steps of 1)."""
+
+    low: int
+    high: int
+    step: int
+    scale: str
+
+
+@dataclass(frozen=True)
 class Choice:
     """A hyperparameter that takes one of several values."""
 
     choices: tuple[Value, ...]
 
 
-Range = FloatRange | Choice
+Range = FloatRange | IntRange | Choice
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How one model is fitted."""
+    """How one model is fitted; a `batch_size` that is also in `space` is taken from the trial."""
 
     batch_size: int
     checkpoint_epochs: int
@@ -225,6 +235,10 @@ OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")
 """Settings of the model that a space may search too."""
 
 
+BATCH_SIZE = "batch_size"
+"""The setting of training that the space of any network may search too."""
+
+
 BUILDER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """What `model.builder` looks like: `package.module:function`."""
 
@@ -234,6 +248,9 @@ METHODS = ("tpe", "random", "keras-tuner")
 
 STOCK = "keras-tuner-stock"
 """The peer outside Ray: `keras_tuner.BayesianOptimization`, one trial after the other, all to full length."""
+
+BY_KERAS_TUNER = ("keras-tuner", STOCK)
+"""Methods that propose by Keras Tuner, whose choices must be of one kind."""
 
 
 AUTO = "auto"
@@ -259,13 +276,37 @@ def contains(found: Range, value: Value) -> bool:
     """Whether `value` lies in the range (as a choice: is one of them, of the same type)."""
     if isinstance(found, Choice):
         return any(value == choice and type(value) is type(choice) for choice in found.choices)
-    return isinstance(value, (int, float)) and found.low <= value <= found.high
+    if isinstance(found, IntRange):
+        return type(value) is int and found.low <= value <= found.high and (value - found.low) % found.step == 0
+    return is_number(value) and found.low <= value <= found.high
+
+
+def is_number(value: object) -> typing.TypeGuard[int | float]:
+    """Whether it is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def in_kind(found: Range, value: Value) -> Value:
+    """The value in the range's own kind: a whole number of a continuous range as a float."""
+    return float(value) if isinstance(found, FloatRange) and is_number(value) else value
+
+
+def ends(found: Range) -> tuple[Value, ...]:
+    """Values that bound the range: low and high, or all choices."""
+    return found.choices if isinstance(found, Choice) else (found.low, found.high)
+
+
+def in_words(value: object) -> str:
+    """A value for messages, tables and figures, as YAML writes it: `true`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe(found: Range) -> str:
     """The range in words, for messages and tables."""
     if isinstance(found, Choice):
-        return ", ".join(str(choice) for choice in found.choices)
+        return ", ".join(map(in_words, found.choices))
+    if isinstance(found, IntRange):
+        return f"{found.low} to {found.high} in steps of {found.step}, {found.scale}"
     return f"{found.low:g} to {found.high:g}, {found.scale}"
 
 

@@ -1,6 +1,6 @@
 """`HyperParameters`: one point of the space, and what every tuner needs to know of it.
 
-The ranges themselves stand in YAML (`settings.FloatRange`, `settings.Choice`); an adapter per tuner is elsewhere.
+The ranges themselves stand in YAML (`settings.Range`); an adapter per tuner is elsewhere.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catdog_ray.settings import Range, Value, contains, describe
+from catdog_ray.settings import Range, Value, contains, describe, in_kind, in_words, is_number
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class HyperParameters(Mapping[str, Value]):
     def of(cls, values: Mapping[str, Value]) -> HyperParameters:
         """Freeze a mapping, keeping its order."""
         return cls(tuple(values.items()))
+
+    @classmethod
+    def in_space(cls, values: Mapping[str, Value], space: Mapping[str, Range]) -> HyperParameters:
+        """The point in the space's order, each value in its range's kind. KeyError for a missing one."""
+        return cls.of({name: in_kind(found, values[name]) for name, found in space.items()})
 
     def __getitem__(self, name: str) -> Value:
         for key, value in self.items_:
@@ -37,20 +42,22 @@ class HyperParameters(Mapping[str, Value]):
     def number(self, name: str, otherwise: float | None = None) -> float:
         """The value of a numeric hyperparameter; `otherwise` where the space does not search it."""
         value = self.get(name, otherwise)
-        if not isinstance(value, (int, float)):
+        if not is_number(value):
             raise KeyError(f"hyperparameter {name!r} must be a number, got {value!r}")
         return value
 
     def text(self) -> str:
         """One line for a person, such as `learning_rate 0.001, dropout_rate 0.5`."""
-        return ", ".join(f"{name} {v:.3g}" if isinstance(v, float) else f"{name} {v}" for name, v in self.items())
+        return ", ".join(
+            f"{name} {v:.3g}" if isinstance(v, float) else f"{name} {in_words(v)}" for name, v in self.items()
+        )
 
 
 def starting_points(
     names: Sequence[str], space: Mapping[str, Range], *, baseline: Mapping[str, Value]
 ) -> list[HyperParameters]:
     """The configurations that every method tries first, by their names in YAML (`search.start_from`)."""
-    known = {"baseline": HyperParameters.of({name: baseline[name] for name in space})}
+    known = {"baseline": HyperParameters.in_space(baseline, space)}
     return [known[name] for name in names]
 
 
@@ -70,4 +77,4 @@ def require_inside(hyperparameters: Mapping[str, Value], space: Mapping[str, Ran
     for name, found in space.items():
         if not contains(found, hyperparameters[name]):
             raise ValueError(f"{name} must lie in {describe(found)}, got {hyperparameters[name]!r}")
-    return HyperParameters.of({name: hyperparameters[name] for name in space})
+    return HyperParameters.in_space(hyperparameters, space)

@@ -14,7 +14,7 @@ from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, FloatRange, Range, Value
+from catdog_ray.settings import Choice, Range, Value, in_words
 from catdog_ray.tables import SPACE
 from catdog_ray.words import percent
 
@@ -181,10 +181,10 @@ def _unit(wanted: Range, places: np.ndarray) -> np.ndarray:
 
 
 def _ticks(wanted: Range) -> list[tuple[str, float]]:
-    if isinstance(wanted, FloatRange):
+    if not isinstance(wanted, Choice):
         return [(f"{wanted.low:g}", 0.0), (f"{wanted.high:g}", 1.0)]
     heights = _unit(wanted, np.arange(len(wanted.choices), dtype=np.float64))
-    return [(str(choice), float(height)) for choice, height in zip(wanted.choices, heights, strict=True)]
+    return [(in_words(choice), float(height)) for choice, height in zip(wanted.choices, heights, strict=True)]
 
 
 def _tick(axes: Axes, place: float, height: float, text: str) -> None:
@@ -196,7 +196,7 @@ def _tick(axes: Axes, place: float, height: float, text: str) -> None:
 
 def _value_axis(axes: Axes, wanted: Range) -> None:
     if isinstance(wanted, Choice):
-        axes.set_xticks(range(len(wanted.choices)), [str(choice) for choice in wanted.choices])
+        axes.set_xticks(range(len(wanted.choices)), [in_words(choice) for choice in wanted.choices])
         axes.set_xlim(-0.5, len(wanted.choices) - 0.5)
     elif wanted.scale == "log":
         axes.set_xscale("log")

@@ -89,7 +89,7 @@ def run(
     left_s = None if budget_s is None else budget_s - max(elapsed, default=0.0)
     has_finished = False
     if len(ended) < config.search.num_samples and (left_s is None or left_s > 0):
-        begun = None if cut is None else HyperParameters.of({name: cut[name] for name in config.space})
+        begun = None if cut is None else HyperParameters.in_space(cut, config.space)
         ended.sort(key=lambda row: row.trial)
         project = study.path / "keras-tuner"
         try:
@@ -215,6 +215,10 @@ def _tuner(work: _Work, send: Send) -> Any:
         planned = _planned(work, config)
         parameters: dict[str, Any]
 
+        def _populate_initial_space(self) -> None:
+            """Nothing: the space is given whole. The stock one builds networks to see what they ask for, and would fail
+            with the first of the user's own that raises, where only that trial should."""
+
         def pre_create_trial(self) -> None:
             number = len(self.oracle.trials)
             oracle.reseed(self.oracle, config.seed, number)
@@ -253,7 +257,7 @@ def _tuner(work: _Work, send: Send) -> Any:
     )
     tuner.oracle.verbose = 0
     for row in work.ended:
-        point = HyperParameters.of({name: row.hyperparameters[name] for name in space})
+        point = HyperParameters.in_space(row.hyperparameters, space)
         score = None if row.status == "failed" else row.objective
         oracle.end_trial(tuner.oracle, oracle.add_trial(tuner.oracle, point), score, epoch=row.epochs)
     return tuner

@@ -11,6 +11,7 @@ from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, is_impres
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import BASELINE, SEEDS, Compared
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
+from catdog_ray.settings import in_words
 from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
 from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
 
@@ -446,7 +447,7 @@ def _quantity(found: Comparison, item: Compared) -> str:
 
 
 def _value(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else in_words(value)
 
 
 def _with_sd(item: Estimate, words: Callable[[float], str]) -> str:

@@ -17,7 +17,7 @@ from catdog_ray import augment, backend, evaluation, model
 from catdog_ray.data import Images
 from catdog_ray.files import replace_file
 from catdog_ray.records import EpochRow, finite_or_none
-from catdog_ray.settings import JIT_COMPILE, FitSettings
+from catdog_ray.settings import BATCH_SIZE, JIT_COMPILE, FitSettings
 from catdog_ray.space import HyperParameters
 
 OnEpoch = Callable[[EpochRow, keras.Model], None]
@@ -49,6 +49,8 @@ def fit(
 ) -> keras.Model:
     """Train for `epochs` in all and return the model; `on_epoch(row, model)` is called after each epoch.
 
+    The hyperparameter `batch_size`, where there is one, stands in for the setting.
+
     With `resume_from` (a file written by `save_checkpoint`) it goes on after that checkpoint's epoch and gives the
     rows that an uninterrupted run gives. `callbacks` are those of another library; they run after `on_epoch`. Raises
     Diverged as soon as the loss is not finite.
@@ -58,7 +60,8 @@ def fit(
     keras.utils.set_random_seed(seed)
     # Set every time: the process may have been another study's worker.
     keras.config.set_dtype_policy(settings.train.precision)
-    steps = math.ceil(len(train.labels) / settings.train.batch_size)
+    batch_size = int(hyperparameters.number(BATCH_SIZE, settings.train.batch_size))
+    steps = math.ceil(len(train.labels) / batch_size)
     network = model.build(
         hyperparameters,
         settings.model,
@@ -69,9 +72,7 @@ def fit(
     )
     own_scores = settings.train.test_time_flip or evaluation.keeps_average(network)
     first = load_checkpoint(resume_from, network) if resume_from is not None else 0
-    batches = augment.training_batches(
-        train, settings.augment, batch_size=settings.train.batch_size, seed=seed, first_epoch=first
-    )
+    batches = augment.training_batches(train, settings.augment, batch_size=batch_size, seed=seed, first_epoch=first)
     if first < epochs:
         network.fit(
             backend.feed(batches, image_shape=train.pixels.shape[1:]),

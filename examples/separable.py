@@ -1,4 +1,4 @@
-"""A network of one's own: separable convolutions with batch normalisation, a fraction of the weights.
+"""A network of one's own: separable convolutions, batch normalisation or none, a fraction of the weights.
 
     python -m catdog_ray.tune --config examples/separable.yaml --num-samples 4
 
@@ -17,15 +17,17 @@ from keras import layers
 
 
 def build(
-    hyperparameters: Mapping[str, int | float | str], input_shape: tuple[int, int, int], classes: int
+    hyperparameters: Mapping[str, bool | int | float | str], input_shape: tuple[int, int, int], classes: int
 ) -> keras.Model:
     """`input_shape` is (size, size, 3), floats in [0, 1]; the model gives probabilities (n, classes)."""
     inputs = keras.Input(input_shape)
     width = int(hyperparameters["width"])
     hidden = layers.Conv2D(width, 3, padding="same", activation="relu")(inputs)
+    normalise = bool(hyperparameters["normalise"])
     for block in range(int(hyperparameters["blocks"])):
-        hidden = layers.SeparableConv2D(width * 2**block, 3, padding="same", use_bias=False)(hidden)
-        hidden = layers.BatchNormalization()(hidden)
+        hidden = layers.SeparableConv2D(width * 2**block, 3, padding="same", use_bias=not normalise)(hidden)
+        if normalise:
+            hidden = layers.BatchNormalization()(hidden)
         hidden = layers.Activation(str(hyperparameters["activation"]))(hidden)
         hidden = layers.MaxPooling2D(2)(hidden)
     hidden = layers.GlobalAveragePooling2D()(hidden)

@@ -17,7 +17,7 @@ from typing import Any
 
 from catdog_ray import command
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import UserError
+from catdog_ray.settings import UserError, in_words
 
 NOT_CURVES = {"trial", "epoch", "hyperparameters", "parameters", "multiply_adds", "suggestion_seconds", "seed"}
 
@@ -58,7 +58,7 @@ def _write(folder: Path, rows: Sequence[Any]) -> None:
                     writer.add_scalar(name, value, row.epoch)
         hyperparameters = getattr(rows[0], "hyperparameters", None)
         if hyperparameters:
-            text = ", ".join(f"{name} {value}" for name, value in hyperparameters.items())
+            text = ", ".join(f"{name} {in_words(value)}" for name, value in hyperparameters.items())
             writer.add_text("hyperparameters", text)
 
 

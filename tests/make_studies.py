@@ -12,6 +12,7 @@ from make_rows import quickstart
 from catdog_ray.ledger import portable
 from catdog_ray.records import OBJECTIVE, objective
 from catdog_ray.schema import SCHEMA_VERSION
+from catdog_ray.settings import HYPERPARAMETERS, IntRange, Range, Value
 
 CLASSES = ["cats", "dogs"]
 
@@ -77,6 +78,7 @@ def write_invented(
             "conv_filters": int(rng.choice([16, 24, 32])),
             "conv_kernel": int(rng.choice([3, 5])),
             "dense_units": int(rng.choice([128, 256, 512])),
+            **{name: _drawn(found, rng) for name, found in config.space.items() if name not in HYPERPARAMETERS},
         }  # fmt: skip
         ceiling = 0.85 - 0.12 * abs(np.log10(point["learning_rate"]) + 3) - 0.1 * point["dropout_rate"] + skill
         length = max_epochs if not stopping or rng.random() < 0.4 else int(rng.choice([1, 3]))
@@ -127,6 +129,11 @@ def write_invented(
         _retrain(folder, best, dict(config.baseline), rng=rng, seeds=range(seed, seed + retrain_seeds),
                  milestones=milestones, test_images=test_images, skill=skill)  # fmt: skip
     return folder
+
+
+def _drawn(found: Range, rng: np.random.Generator) -> Value:
+    values = range(found.low, found.high + 1, found.step) if isinstance(found, IntRange) else found.choices
+    return values[int(rng.integers(len(values)))]
 
 
 def _retrain(

@@ -8,13 +8,39 @@ import numpy as np
 
 from catdog_ray import config
 from catdog_ray.data import Images
-from catdog_ray.settings import Config
+from catdog_ray.settings import Choice, Config, FloatRange, IntRange, Range
 from catdog_ray.space import HyperParameters
 
 POINT = HyperParameters.of(
     {"learning_rate": 1e-3, "dropout_rate": 0.3, "conv_filters": 4, "conv_kernel": 3, "dense_units": 16}
 )
 """A network that trains in a fraction of a second an epoch."""
+
+
+EVERY_KIND: dict[str, Range] = {
+    "rate": FloatRange(1e-4, 1e-2, "log"),
+    "share": FloatRange(0.0, 1.0, "linear"),
+    "width": IntRange(8, 64, 8, "linear"),
+    "units": IntRange(1, 4, 1, "log"),
+    "skip": Choice((True, False)),
+    "batch_size": Choice((8, 16)),
+    "scale": Choice((1, 1.5)),
+    "activation": Choice(("relu", "gelu")),
+}
+"""A space with every kind of range that each method of search takes."""
+
+ANY_POINT = HyperParameters.of(
+    {
+        "rate": 1e-3,
+        "share": 1.0,
+        "width": 16,
+        "units": 4,
+        "skip": True,
+        "batch_size": 8,
+        "scale": 1,
+        "activation": "relu",
+    }
+)
 
 
 def images(count: int = 48, *, size: int = 16, seed: int = 0) -> Images:

@@ -239,7 +239,8 @@ def test_names_that_cannot_be(name: str) -> None:
 
 def test_the_examples_space_is_its_own() -> None:
     found = config.load(EXAMPLE)
-    assert list(found.space) == ["learning_rate", "dropout_rate", "width", "blocks", "activation"]
+    names = ["learning_rate", "dropout_rate", "width", "blocks", "activation", "normalise", "batch_size"]
+    assert list(found.space) == names
     assert found.baseline["activation"] == "relu"
     assert found.train == config.load("quickstart.yaml").train
 
@@ -300,9 +301,17 @@ def test_the_example_through_a_whole_study(tmp_path: Path) -> None:
     study = StudyDirectory(tmp_path / "results" / "mine")
     trials = study.trials.read()
     assert len(trials) == 3
-    assert {tuple(row.hyperparameters) for row in trials} == {
-        ("learning_rate", "dropout_rate", "width", "blocks", "activation")
+    point = {
+        "learning_rate": float,
+        "dropout_rate": float,
+        "width": int,
+        "blocks": int,
+        "activation": str,
+        "normalise": bool,
+        "batch_size": int,
     }
+    for row in (*trials, *study.epochs.read(), *study.retrain.read()):
+        assert {name: type(value) for name, value in row.hyperparameters.items()} == point
     assert {row.milestone for row in study.retrain.read()} == {1, 2}
     done = command("predict", study.path, "--export", tmp_path / "saved")
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,10 @@ import pytest
 from make_rows import quickstart
 
 from catdog_ray import config as configuration
-from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, UserError
+from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, IntRange, UserError
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 BRIEF = {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 
@@ -187,7 +188,7 @@ def test_a_range_is_replaced_whole_and_its_parts_one_by_one(tmp_path: Path) -> N
     assert config.space["learning_rate"] == FloatRange(1e-4, 0.1, "log")
     text = "extends: quickstart.yaml\nspace: {conv_kernel: {low: 3, high: 5, scale: linear}}\n"
     assert refusal(written(tmp_path, text)) == (
-        "space.conv_kernel must be {choices: [whole numbers]}, got 3 to 5, linear"
+        "space.conv_kernel must be whole numbers, {low, high, step, scale} or {choices}, got 3 to 5, linear"
     )
 
 
@@ -217,6 +218,9 @@ def test_a_file_anywhere_extends_a_shipped_one(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text("extends: quickstart.yaml\nname: mine\n")
     assert configuration.load(own).search == configuration.load().search
+    own.write_text("extends: configs/quickstart.yaml\nname: mine\n")  # as --config takes it
+    assert configuration.load(own).search == configuration.load().search
+    own.write_text("extends: quickstart.yaml\nname: mine\n")
     (tmp_path / "quickstart.yaml").write_text("extends: cpu.yaml\nsearch: {num_samples: 77}\n")
     assert (configuration.load(own).search.num_samples, configuration.load(own).name) == (77, "mine")
 
@@ -271,15 +275,23 @@ def test_every_setting_stands_in_the_file(setting: str) -> None:
         ("retrain.milestones", 125, "retrain.milestones must be a list, got 125"),
         ("retrain.milestones", [125, 199.5], "retrain.milestones[1] must be a whole number, got 199.5"),
         ("search.start_from", "baseline", "search.start_from must be a list, got 'baseline'"),
-        ("baseline.dropout_rate", None, "baseline.dropout_rate must be a number or text, got None"),
-        ("baseline.dropout_rate", True, "baseline.dropout_rate must be a number or text, got True"),
+        ("baseline.dropout_rate", None, "baseline.dropout_rate must be a number, text, true or false, got None"),
+        (
+            "baseline.dropout_rate",
+            True,
+            "baseline.dropout_rate must lie in space.dropout_rate (0 to 0.6, linear), got True",
+        ),
         ("baseline.dropout_rate", math.nan, "baseline.dropout_rate must be a finite number, got nan"),
         ("space.dropout_rate", 0.5, "space.dropout_rate must be a section (name: value), got 0.5"),
-        ("space.dropout_rate", {}, "space.dropout_rate must be {low, high, scale} or {choices}, got {}"),
+        (
+            "space.dropout_rate",
+            {},
+            "space.dropout_rate must be {low, high, scale}, {low, high, step, scale} or {choices}, got {}",
+        ),
         (
             "space.dropout_rate",
             {"low": 0},
-            "space.dropout_rate must be {low, high, scale} or {choices}, got {'low': 0}",
+            "space.dropout_rate must be {low, high, scale}, {low, high, step, scale} or {choices}, got {'low': 0}",
         ),
         ("space.dropout_rate.low", math.nan, "space.dropout_rate.low must be a finite number, got nan"),
         ("space.dropout_rate.high", math.inf, "space.dropout_rate.high must be a finite number, got inf"),
@@ -300,14 +312,99 @@ def test_every_setting_stands_in_the_file(setting: str) -> None:
             "space.conv_kernel.choices must differ from each other, got [3, 5, 3]",
         ),
         ("space.conv_kernel.choices", [3, 3.0], "space.conv_kernel.choices must differ from each other, got [3, 3.0]"),
-        ("space.conv_kernel.choices", [3, None], "space.conv_kernel.choices[1] must be a number or text, got None"),
-        ("space.conv_kernel.choices", [[3]], "space.conv_kernel.choices[0] must be a number or text, got [3]"),
+        (
+            "space.conv_kernel.choices",
+            [3, None],
+            "space.conv_kernel.choices[1] must be a number, text, true or false, got None",
+        ),
+        (
+            "space.conv_kernel.choices",
+            [1, True],
+            "space.conv_kernel.choices must differ from each other, got [1, True]",
+        ),
+        (
+            "space.conv_kernel.choices",
+            [[3]],
+            "space.conv_kernel.choices[0] must be a number, text, true or false, got [3]",
+        ),
     ],
 )
 def test_each_type_is_checked(setting: str, value: Any, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         configuration.load("configs/quickstart.yaml", overrides={setting: value})
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"step": 0}, "space.dense_units.step must be at least 1, got 0"),
+        ({"step": 24}, "high must be reached from space.dense_units.low (8) in steps of 24: 56 or 80, got 64"),
+        ({"step": 8, "scale": "log"}, "step must be 1 on a log scale, got 8; or name the values under choices"),
+        ({"low": 0, "step": 1, "scale": "log"}, "low must be above 0 on a log scale, got 0"),
+        ({"scale": "quadratic"}, "scale must be linear or log, got 'quadratic'"),
+        ({"low": 64}, "low must be below space.dense_units.high (64), got 64"),
+        ({"low": 0.5}, "low must be a whole number, as a range with step is of these, got 0.5"),
+        ({"high": 64.0}, "high must be a whole number, as a range with step is of these, got 64.0"),
+        ({"step": True}, "step must be a whole number, as a range with step is of these, got True"),
+        ({"step": None}, "step must be a whole number, as a range with step is of these, got None"),
+        ({"high": 2**60}, f"high must be at most {2**53} from zero, got {2**60}"),
+    ],
+)
+def test_what_is_no_range_of_whole_numbers(changes: dict[str, Any], expected: str) -> None:
+    whole = {"low": 8, "high": 64, "step": 8, "scale": "linear", **changes}
+    with pytest.raises(ConfigError) as caught:
+        configuration.load("configs/quickstart.yaml", overrides={"space.dense_units": whole})
+    assert str(caught.value) == f"space.dense_units.{expected.removeprefix('space.dense_units.')}"
+
+
+def test_a_step_makes_a_range_one_of_whole_numbers_and_nothing_else_does(tmp_path: Path) -> None:
+    text = (
+        "extends: quickstart.yaml\nmodel: {builder: 'mine:build'}\nspace:\n  width: {low: 8, high: 64, step: 8, "
+        "scale: linear}\n  units: {low: 1, high: 1024, step: 1, scale: log}\n"
+        "  share: {low: 0, high: 4, scale: linear}\n"
+        "  skip: {choices: [true, false]}\n  any: {choices: [false, 3, 0.5, relu]}\n"
+        "baseline: {width: 16, units: 1024, share: 1, skip: true, any: false}\n"
+    )
+    config = configuration.load(written(tmp_path, text))
+    assert list(config.space.values()) == [
+        IntRange(8, 64, 8, "linear"),
+        IntRange(1, 1024, 1, "log"),
+        FloatRange(0.0, 4.0, "linear"),
+        Choice((True, False)),
+        Choice((False, 3, 0.5, "relu")),
+    ]
+    # A continuous range is of floats for the network too, and true is not 1.
+    expected = {"width": 16, "units": 1024, "share": 1.0, "skip": True, "any": False}
+    for found in (config, configuration.from_saved(json.loads(json.dumps(config.as_dict())))):
+        assert found == config
+        assert repr(dict(found.baseline)) == repr(expected)
+        assert repr(found.space) == repr(config.space)
+
+
+STUDIES = sorted(file for folder in ("results", "tests/frozen") for file in (ROOT / folder).glob("**/study.json"))
+
+
+def test_the_spaces_of_committed_studies_mean_what_they_meant() -> None:
+    assert len(STUDIES) > 20
+    for file in STUDIES:
+        saved = json.loads(file.read_text(encoding="utf-8"))["config"]
+        found = configuration.from_saved(saved)
+        for name, item in saved["space"].items():
+            meant = FloatRange(*item.values()) if "low" in item else Choice(tuple(item["choices"]))
+            assert repr(found.space[name]) == repr(meant)
+        assert repr(dict(found.baseline)) == repr(saved["baseline"])
+
+
+def test_true_instead_of_one_is_a_difference() -> None:
+    """As a study whose rows hold the one cannot go on with the other."""
+    changes = {"model__builder": "mine:build", "baseline": {"skip": True}}
+    left = quickstart(**changes, space={"skip": {"choices": [True, False]}})
+    right = quickstart(**{**changes, "baseline": {"skip": 1}}, space={"skip": {"choices": [1, 0]}})
+    assert configuration.differences(left, right) == {
+        "baseline.skip": (True, 1),
+        "space.skip.choices": ([True, False], [1, 0]),
+    }
 
 
 def test_whole_numbers_are_numbers() -> None:

@@ -111,6 +111,15 @@ def test_the_time_of_an_epoch_is_that_of_studies_alike(tmp_path: Path) -> None:
     assert estimate.measured(tmp_path / "first", config) is None
 
 
+def test_a_batch_size_in_the_space_takes_the_settings_place(tmp_path: Path) -> None:
+    own = {"space.batch_size": {"choices": [16, 32]}, "baseline.batch_size": 32}
+    _study(tmp_path / "alike", quick_config(**own, **{"train.batch_size": 64}), [4.0])
+    _study(tmp_path / "without", quick_config(), [100.0])
+    found = estimate.measured(tmp_path, quick_config(**own))
+    assert found == estimate.EpochTime(4.0, "median of 1 epochs of alike")
+    assert estimate.measured(tmp_path, quick_config(**{"train.batch_size": 64})) is None
+
+
 def test_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     estimate.show(quick_config(**CLUSTER), tmp_path, epoch_s=36, trials_per_node=None)
     assert capsys.readouterr().out.splitlines()[:5] == [

@@ -53,6 +53,7 @@ HOUSE = {
     "settings": Room(0),
     "decoding": Room(0, "numpy PIL"),
     "rules": Room(1),
+    "conversion": Room(1),
     "config": Room(2, "yaml"),
     "space": Room(1),
     "animals": Room(0, "numpy PIL"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from small import quick_config
+from small import ANY_POINT, EVERY_KIND, quick_config
 
 from catdog_ray.oracle import Oracle, OracleSuggester, from_keras_tuner, keras_tuner_seed, to_keras_tuner
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, FloatRange, RunFailed, contains
-from catdog_ray.space import HyperParameters, Suggestion
+from catdog_ray.settings import Choice, FloatRange, IntRange, RunFailed, contains
+from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 CONFIG = quick_config()
 BASELINE = HyperParameters.of(CONFIG.baseline)
@@ -106,6 +106,66 @@ def test_the_space_in_keras_tuners_terms_and_back():
     point = from_keras_tuner(values, space)
     assert dict(point) == {"learning_rate": 1e-2, "dropout_rate": 0.3, "width": 2, "activation": "tanh"}
     assert isinstance(point["width"], int)
+
+
+def test_every_kind_of_range_is_kept_in_value_and_type():
+    """By random draws, and by the model, which likes the ends."""
+    random = Oracle(EVERY_KIND, seed=0, startup_trials=10**6)
+    points = [random.suggest(number).hyperparameters for number in range(200)]
+    modelled = Oracle(EVERY_KIND, seed=0, startup_trials=3)
+    for number in range(6):
+        points.append(modelled.suggest(number).hyperparameters)
+        modelled.finish(number, "completed", 1, points[-1].number("width") + points[-1].number("units"))
+    for point in points:
+        assert require_inside(point, EVERY_KIND) == point
+        kinds = [type(value) for name, value in point.items() if name != "scale"]
+        assert kinds == [float, float, int, int, bool, int, str]
+    assert {point["units"] for point in points} == {1, 2, 3, 4}
+    assert {point["width"] for point in points} == set(range(8, 65, 8))
+    assert {repr(point["skip"]) for point in points} == {"True", "False"}
+    assert {repr(point["scale"]) for point in points} == {"1", "1.5"}
+
+
+def test_whole_numbers_and_truth_in_keras_tuners_terms_and_back():
+    space = {"units": IntRange(1, 1024, 1, "log"), "width": IntRange(8, 64, 8, "linear"), "skip": Choice((True, False))}
+    units, width, skip = to_keras_tuner(space).space
+    assert units.prob_to_value(1.0) == 1025  # one above its end; the day it is none, the cut may go
+    assert (width.prob_to_value(1.0), skip.prob_to_value(0.0)) == (64, 1)
+    values = {"units": units.prob_to_value(1.0), "width": 64, "skip": 1}
+    assert repr(dict(from_keras_tuner(values, space))) == "{'units': 1024, 'width': 64, 'skip': True}"
+
+
+def test_a_planned_point_is_known_again_as_the_oracles_own():
+    """It tells by the texts of values what was tried, and proposes 1 and 1.0 where the space says true and 1."""
+    space = {"skip": Choice((True,)), "scale": Choice((1, 1.5))}
+    oracle = Oracle(space, seed=0, startup_trials=20)
+    oracle.begin(0, HyperParameters.of({"skip": True, "scale": 1}))
+    assert repr(oracle._oracle.trials["0000000000"].hyperparameters.values) == "{'skip': 1, 'scale': 1.0}"
+    oracle.finish(0, "completed", 1, 0.5)
+    assert repr(dict(oracle.suggest(1).hyperparameters)) == "{'skip': True, 'scale': 1.5}"
+
+
+def test_what_is_cut_is_told_to_the_oracle(monkeypatch: pytest.MonkeyPatch):
+    """So that one that is rebuilt from rows has heard the same."""
+    oracle = Oracle({"units": IntRange(1, 1024, 1, "log")}, seed=0, startup_trials=20)
+    beyond = {"status": "RUNNING", "values": {"units": 1025}}
+    monkeypatch.setattr(oracle._oracle, "populate_space", lambda trial_id: beyond)
+    assert dict(oracle.suggest(0).hyperparameters) == {"units": 1024}
+    assert next(iter(oracle._oracle.trials.values())).hyperparameters.values == {"units": 1024}
+
+
+def test_every_kind_is_the_same_after_a_resume():
+    first = Oracle(EVERY_KIND, seed=3, startup_trials=3)
+    first.begin(0, ANY_POINT)
+    first.finish(0, "completed", 2, 0.5)
+    points = [ANY_POINT]
+    for number in range(1, 4):
+        points.append(first.suggest(number).hyperparameters)
+        first.finish(number, "completed", 2, 0.5 + number / 100)
+    rebuilt = Oracle(EVERY_KIND, seed=3, startup_trials=3)
+    for number, point in enumerate(points):
+        rebuilt.replay(TrialRow(number, "completed", None, dict(point), 2, 0.5 + number / 100, 1, 1, 0.0, 1.0, 1.0))
+    assert repr(rebuilt.suggest(4).hyperparameters) == repr(first.suggest(4).hyperparameters)
 
 
 def test_seeds_are_never_what_keras_tuner_takes_for_none():

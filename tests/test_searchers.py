@@ -8,12 +8,13 @@ from pathlib import Path
 import optuna
 import pytest
 from ray.tune.search import Searcher
-from small import quick_config
+from small import ANY_POINT, EVERY_KIND, quick_config
 
+from catdog_ray.ledger import RowFile
 from catdog_ray.records import TrialRow
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher
-from catdog_ray.settings import contains
-from catdog_ray.space import HyperParameters
+from catdog_ray.settings import Choice, contains
+from catdog_ray.space import HyperParameters, require_inside
 
 CONFIG = quick_config()
 BASELINE = HyperParameters.of(CONFIG.baseline)
@@ -52,6 +53,46 @@ def test_suggestions_lie_in_the_space_and_follow_the_seed(sampler: str):
     assert points == play(suggester(sampler), range(12))
     assert points != play(suggester(sampler, seed=1), range(12))
     assert len(set(points)) == 12
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_every_kind_of_range_is_kept_in_value_and_type(sampler: str, tmp_path: Path):
+    def anew(**options) -> OptunaSuggester:
+        # Of mixed kinds too, which only Optuna takes.
+        space = {**EVERY_KIND, "mixed": Choice((True, 3, "a"))}
+        return OptunaSuggester(space, sampler=sampler, seed=0, startup_trials=20, **options)
+
+    def goodness(point: HyperParameters) -> float:
+        return point.number("width") / 128 + point.number("share") / 2
+
+    first = anew(journal=tmp_path / "journal.log")
+    points = [HyperParameters.of({**ANY_POINT, "mixed": True})]
+    first.begin(0, points[0])
+    first.finish(0, "completed", 1, goodness(points[0]))
+    for number in range(1, 200):
+        points.append(first.suggest(number).hyperparameters)
+        first.finish(number, "completed", 1, goodness(points[-1]))
+    for point in points:
+        assert require_inside(point, first._space) == point
+        kinds = [type(value) for name, value in point.items() if name not in ("scale", "mixed")]
+        assert kinds == [float, float, int, int, bool, int, str]
+    assert {point["units"] for point in points} == {1, 2, 3, 4}
+    if sampler == "random":  # TPE soon leaves narrow widths alone, which score badly
+        assert {point["width"] for point in points} == set(range(8, 65, 8))
+    for name, choices in (("skip", {"True", "False"}), ("scale", {"1", "1.5"}), ("mixed", {"True", "3", "'a'"})):
+        assert {repr(point[name]) for point in points} == choices
+    assert [repr(trial.params) for trial in load(tmp_path / "journal.log")] == [repr(dict(point)) for point in points]
+    # From rows that went through a file it goes on with the same points, of the same types.
+    rows = RowFile(tmp_path / "trials.jsonl", TrialRow)
+    rows.append(
+        *(TrialRow(n, "completed", None, dict(p), 1, goodness(p), 1, 1, 0.0, 1.0, 1.0) for n, p in enumerate(points))
+    )
+    rebuilt = anew()
+    for row in rows.read():
+        assert repr(row.hyperparameters) == repr(dict(points[row.trial]))
+        rebuilt.replay(row, [row.objective])
+    for number in range(200, 203):
+        assert repr(rebuilt.suggest(number).hyperparameters) == repr(first.suggest(number).hyperparameters)
 
 
 def test_tpe_learns_and_random_does_not():

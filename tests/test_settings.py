@@ -15,9 +15,12 @@ from catdog_ray import config as configuration
 from catdog_ray.rules import check, smallest_side
 from catdog_ray.settings import (
     HYPERPARAMETERS,
+    STOCK,
     Choice,
     ConfigError,
     FloatRange,
+    IntRange,
+    Range,
     UserError,
     contains,
     describe,
@@ -288,7 +291,7 @@ def test_no_number_of_layers_keeps_the_check_busy() -> None:
         ),
         (
             {"space__conv_filters": {"low": 16, "high": 64, "scale": "linear"}},
-            "space.conv_filters must be {choices: [whole numbers]}, got 16 to 64, linear",
+            "space.conv_filters must be whole numbers, {low, high, step, scale} or {choices}, got 16 to 64, linear",
         ),
         (
             {"space__conv_kernel": {"choices": [3.0]}},
@@ -307,6 +310,34 @@ def test_no_number_of_layers_keeps_the_check_busy() -> None:
             "space.dropout_rate must lie between 0 and 0.95, got 0.96",
         ),
         (
+            {"space__dense_units": {"low": 0, "high": 512, "step": 64, "scale": "linear"}},
+            "space.dense_units must be whole numbers from 1 on, got 0",
+        ),
+        (
+            {"space__conv_kernel": {"choices": [True, 3]}},
+            "space.conv_kernel.choices must be whole numbers from 1 on, got True",
+        ),
+        (
+            {"space__learning_rate": {"choices": [0.001, True]}},
+            "space.learning_rate must be numbers, got True",
+        ),
+        (
+            {"space__batch_size": {"choices": [16, 32.0]}, "baseline__batch_size": 16},
+            "space.batch_size.choices must be whole numbers from 1 on, got 32.0",
+        ),
+        (
+            {"space__batch_size": {"low": 0, "high": 64, "step": 16, "scale": "linear"}, "baseline__batch_size": 16},
+            "space.batch_size must be whole numbers from 1 on, got 0",
+        ),
+        (
+            {"space__batch_size": {"choices": [16, 65537]}, "baseline__batch_size": 16},
+            "space.batch_size.choices must be at most 65536, got 65537",
+        ),
+        (
+            {"space__conv_filters": {"low": 8, "high": 32, "step": 8, "scale": "linear"}, "baseline__conv_filters": 20},
+            "baseline.conv_filters must lie in space.conv_filters (8 to 32 in steps of 8, linear), got 20",
+        ),
+        (
             {"space__dropout_rate": {"low": -0.1, "high": 0.5, "scale": "linear"}},
             "space.dropout_rate must lie between 0 and 0.95, got -0.1",
         ),
@@ -314,6 +345,40 @@ def test_no_number_of_layers_keeps_the_check_busy() -> None:
 )
 def test_the_space_and_the_baseline_fit_each_other(overrides: dict[str, Any], expected: str) -> None:
     assert message(**overrides) == expected
+
+
+@pytest.mark.parametrize("choices", [[1, "a"], [True, 3], [0.5, False], ["a", 0.5, 2]])
+def test_keras_tuner_takes_no_mixture(choices: list[Any]) -> None:
+    given = {"model__builder": "mine:build", "space": {"kind": {"choices": choices}}, "baseline": {"kind": choices[0]}}
+    for method in ("tpe", "random"):
+        assert quickstart(**given, search__method=method).space["kind"] == Choice(tuple(choices))
+    for method in ("keras-tuner", STOCK):
+        assert message(**given, search__method=method) == (
+            f"space.kind.choices must be of one kind for search.method {method} (tpe and random take any), "
+            f"got {describe(Choice(tuple(choices)))}"
+        )
+
+
+@pytest.mark.parametrize("choices", [[1, 2.5], [True, False], ["a", "b"], [True]])
+def test_what_keras_tuner_takes(choices: list[Any]) -> None:
+    given = {"model__builder": "mine:build", "space": {"kind": {"choices": choices}}, "baseline": {"kind": choices[0]}}
+    assert quickstart(**given, search__method=STOCK).space["kind"] == Choice(tuple(choices))
+
+
+def test_a_batch_size_is_checked_in_the_space_of_any_network() -> None:
+    given = {"model__builder": "mine:build", "baseline": {"batch_size": 0}, "space": {"batch_size": {"choices": [0]}}}
+    assert message(**given) == "space.batch_size.choices must be whole numbers from 1 on, got 0"
+
+
+def test_both_ends_of_a_range_must_leave_pixels() -> None:
+    kernels = {"low": 3, "high": 7, "step": 2, "scale": "linear"}
+    text = message(space__conv_kernel=kernels, model__padding="valid", data__image_size=80)
+    assert text.startswith("data.image_size 80 with model.padding 'valid' and space.conv_kernel 7 leaves no pixels")
+    layers = {"low": 3, "high": 7, "step": 1, "scale": "linear"}
+    assert "leaves no pixels after 7 pools" in message(space__conv_layers=layers, baseline__conv_layers=4)
+    layers = {"low": 3, "high": 2**53, "step": 1, "scale": "linear"}
+    text = message(space__conv_layers=layers, baseline__conv_layers=4)
+    assert text == f"space.conv_layers must be at most 100, got {2**53}"
 
 
 def test_a_learning_rate_is_above_zero() -> None:
@@ -359,16 +424,28 @@ def test_no_dense_layer_is_a_choice_no_convolution_is_not() -> None:
         (Choice((16, 24)), 20, False),
         (Choice((16, 24)), 16.0, False),
         (Choice((1, 2)), True, False),
+        (Choice((True, False)), 1, False),
+        (Choice((True, False)), False, True),
+        (FloatRange(0.0, 1.0, "linear"), True, False),
+        (IntRange(8, 64, 8, "linear"), 8, True),
+        (IntRange(8, 64, 8, "linear"), 64, True),
+        (IntRange(8, 64, 8, "linear"), 12, False),
+        (IntRange(8, 64, 8, "linear"), 72, False),
+        (IntRange(8, 64, 8, "linear"), 0, False),
+        (IntRange(8, 64, 8, "linear"), 16.0, False),
+        (IntRange(0, 4, 1, "linear"), True, False),
         (Choice(("relu", "elu")), "elu", True),
     ],
 )
-def test_contains(found: FloatRange | Choice, value: Any, inside: bool) -> None:
+def test_contains(found: Range, value: Any, inside: bool) -> None:
     assert contains(found, value) is inside
 
 
 def test_ranges_in_words() -> None:
     assert describe(FloatRange(1e-5, 1e-2, "log")) == "1e-05 to 0.01, log"
     assert describe(Choice((3, 5))) == "3, 5"
+    assert describe(Choice((True, False, "True"))) == "true, false, True"
+    assert describe(IntRange(1, 1024, 1, "log")) == "1 to 1024 in steps of 1, log"
 
 
 def test_the_nearest_name_is_a_hint_and_never_a_guess() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from make_rows import BASELINE, quickstart
+from small import ANY_POINT, EVERY_KIND
 
 from catdog_ray.space import HyperParameters, require_inside
 
@@ -52,6 +53,8 @@ def test_numbers_and_what_stands_in_for_them() -> None:
     assert point.number("dense_layers", 0) == 0
     with pytest.raises(KeyError, match="hyperparameter 'dense_layers' must be a number, got None"):
         point.number("dense_layers")
+    with pytest.raises(KeyError, match="hyperparameter 'skip' must be a number, got True"):
+        HyperParameters.of({"skip": True}).number("skip")
     with pytest.raises(KeyError, match="hyperparameter 'activation' must be a number, got 'relu'"):
         point.number("activation", 1)
 
@@ -59,12 +62,21 @@ def test_numbers_and_what_stands_in_for_them() -> None:
 def test_a_point_in_words() -> None:
     point = HyperParameters.of({"learning_rate": 0.00123456, "dropout_rate": 0.5, "conv_filters": 32, "kind": "a"})
     assert point.text() == "learning_rate 0.00123, dropout_rate 0.5, conv_filters 32, kind a"
+    assert HyperParameters.of({"skip": True, "batch_size": 16}).text() == "skip true, batch_size 16"
 
 
 def test_a_point_of_the_space_comes_in_the_spaces_order() -> None:
     space = quickstart().space
     backwards = dict(reversed(BASELINE.items()))
     assert list(require_inside(backwards, space).items()) == list(BASELINE.items())
+
+
+def test_a_whole_number_of_a_continuous_range_is_a_float_and_no_other_is() -> None:
+    """As an old row may hold it, or a baseline."""
+    values = dict(reversed({**ANY_POINT, "share": 1, "rate": 0.001}.items()))
+    for found in (HyperParameters.in_space(values, EVERY_KIND), require_inside(values, EVERY_KIND)):
+        assert found == ANY_POINT
+        assert repr(found) == repr(ANY_POINT)
 
 
 @pytest.mark.parametrize(

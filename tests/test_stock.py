@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from small import images, quick_config
 
+from catdog_ray import config as configuration
 from catdog_ray import stock
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
 from catdog_ray.settings import STOCK, RunFailed, contains
+from catdog_ray.space import HyperParameters, require_inside
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +108,23 @@ def test_what_a_network_of_ones_own_raises_is_its_trials_reason(tmp_path):
     trials, _ = run(tmp_path, config)
     reason = "test_stock:roomless raised ValueError: no room for 16"
     assert [(row.status, row.epochs, row.reason) for row in trials] == [("failed", 0, reason)]
+
+
+def test_every_kind_of_range_and_the_batch_size_also_after_a_resume(tmp_path):
+    config = configuration.load(
+        "examples/separable.yaml",
+        overrides={"search.method": STOCK, "search.num_samples": 2, "search.max_epochs": 1, "search.grace_epochs": 1},
+    )
+    first, _ = run(tmp_path, config)
+    more = dataclasses.replace(config, search=dataclasses.replace(config.search, num_samples=3))
+    trials, epochs = run(tmp_path, more)
+    assert [(row.trial, row.status, row.epochs) for row in trials] == [(n, "completed", 1) for n in range(3)]
+    assert trials[:2] == first
+    assert repr(trials[0].hyperparameters) == repr(dict(config.baseline))
+    for row in (*trials, *epochs):
+        assert repr(require_inside(row.hyperparameters, config.space)) == repr(HyperParameters.of(row.hyperparameters))
+        assert type(row.hyperparameters["normalise"]) is bool
+        assert type(row.hyperparameters["width"]) is int
 
 
 def test_a_space_that_is_exhausted_fails_and_says_how_to_end(tmp_path):

@@ -61,6 +61,40 @@ def test_one_row_an_epoch_and_it_learns():
     assert loss == pytest.approx(rows[-1].selection_loss, abs=1e-5)
 
 
+def test_a_trials_batch_size_stands_in_for_the_setting(tmp_path: Path):
+    """In steps, rows and the end of the learning rate's course; and where a run goes on from a checkpoint."""
+    settings = dataclasses.replace(SETTINGS.train, learning_rate_schedule="cosine")
+    fixed = dataclasses.replace(SETTINGS, train=dataclasses.replace(settings, batch_size=12))
+    other = dataclasses.replace(SETTINGS, train=dataclasses.replace(settings, batch_size=32))
+    found: dict[str, list[EpochRow]] = {"setting": [], "trial": [], "resumed": []}
+
+    def course(name: str, settings: train.FitSettings, **point: int) -> keras.Model:
+        def keep(row: EpochRow, network: keras.Model) -> None:
+            found[name].append(row)
+            if row.epoch == 1 and name == "trial":
+                train.save_checkpoint(tmp_path / "checkpoint.npz", network, epoch=1)
+
+        return train.fit(
+            HyperParameters.of({**POINT, **point}),
+            images(),
+            images(24, seed=1),
+            settings=settings,
+            epochs=2,
+            seed=5,
+            on_epoch=keep,
+            resume_from=tmp_path / "checkpoint.npz" if name == "resumed" else None,
+        )
+
+    course("setting", fixed)
+    network = course("trial", other, batch_size=12)
+    assert int(network.optimizer.iterations) == 2 * 4
+    assert float(network.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
+    network = course("resumed", other, batch_size=12)
+    assert int(network.optimizer.iterations) == 2 * 4
+    np.testing.assert_allclose(scores(found["trial"]), scores(found["setting"]), atol=1e-5)
+    np.testing.assert_allclose(scores(found["resumed"]), scores(found["setting"][1:]), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others():
     first, again = rows_of(2), rows_of(2)

@@ -14,6 +14,9 @@ from make_studies import write_invented
 from catdog_ray import audit, comparison, space_figures, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
+from catdog_ray.importance import importance
+from catdog_ray.settings import Choice, IntRange
+from catdog_ray.tables import tables
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,33 @@ def test_importance_has_its_intervals(found: Comparison, drawings: dict[str, Dra
 
 def test_slices_name_every_hyperparameter(found: Comparison, drawings: dict[str, Drawing]) -> None:
     assert {name.replace("_", " ") for name in found.groups[0].studies[0].space} <= texts(drawings["slices"])
+
+
+def test_ranges_of_whole_numbers_and_truth_are_read_told_and_drawn(tmp_path: Path) -> None:
+    overrides = {
+        "model.builder": "mine:build",
+        "space.width": {"low": 8, "high": 64, "step": 8, "scale": "linear"},
+        "space.units": {"low": 1, "high": 1024, "step": 1, "scale": "log"},
+        "space.skip": {"choices": [True, False]},
+        "space.batch_size": {"choices": [16, 32]},
+        "baseline.width": 8,
+        "baseline.units": 1024,
+        "baseline.skip": False,
+        "baseline.batch_size": 32,
+    }
+    result = comparison.compare([audit.read(write_invented(tmp_path / "kinds", trials=20, overrides=overrides))])
+    study = result.groups[0].studies[0]
+    assert (study.space["width"], study.space["skip"]) == (IntRange(8, 64, 8, "linear"), Choice((True, False)))
+    assert repr({row.hyperparameters["skip"] for row in study.trials}) in ("{False, True}", "{True, False}")
+    shares = importance(study.trials, study.space)
+    assert shares is not None
+    assert list(shares) == list(study.space)
+    assert sum(shares.values()) == pytest.approx(1)
+    table = next(item for item in tables(result) if item.title == "The best configuration of each search")
+    assert [row[-3:] for row in table.rows][-1] == ("1024", "false", "32")
+    drawn = {item.name: item for item in space_figures.draw_space(result)}
+    assert {"8", "64", "1", "1024", "true", "false"} <= texts(drawn["parallel-tpe"])
+    assert {"true", "false"} <= texts(drawn["slices"])
 
 
 def test_retraining_shows_training_and_validation(drawings: dict[str, Drawing]) -> None:
