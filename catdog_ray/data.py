@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from catdog_ray import cache
+from catdog_ray.layout import SPLITS
 from catdog_ray.origins import DRAWN, Progress, open_source
 from catdog_ray.settings import DataError, DataSettings
-from catdog_ray.sources import SPLITS
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def _require_every_class(source: str, train: Images, test: Images) -> None:
     for split, images in zip(SPLITS, (train, test), strict=True):
         for label, name in enumerate(images.class_names):
             if not np.any(images.labels == label):
-                raise DataError(f"{source}: class {name!r} has no readable image in {split}/")
+                raise DataError(
+                    f"{source}: class {name!r} has no readable image in {split}/; add some, or remove the class"
+                )
 
 
 def _stratified(images: Images, share: float, seed: int, source: str) -> tuple[Images, Images]:
@@ -101,7 +103,10 @@ def _stratified(images: Images, share: float, seed: int, source: str) -> tuple[I
         members = np.flatnonzero(images.labels == label)
         count = max(1, round(share * len(members)))
         if count >= len(members):
-            raise DataError(f"{source}: class {name!r} has {len(members)} image(s) in train/, too few to split")
+            raise DataError(
+                f"{source}: class {name!r} has {len(members)} image(s) in train/, too few to split into "
+                "training and selection (data.selection_share); add more"
+            )
         chosen[np.random.default_rng([seed, label]).permutation(members)[:count]] = True
     return images.take(np.flatnonzero(~chosen)), images.take(np.flatnonzero(chosen))
 
