@@ -23,6 +23,11 @@ class Images:
     files: tuple[str, ...]
     class_names: tuple[str, ...]
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Images of each class, in the order of `class_names`."""
+        return tuple(np.bincount(self.labels, minlength=len(self.class_names)).tolist())
+
     def take(self, indices: np.ndarray) -> Images:
         """The images at `indices`, in that order."""
         files = tuple(self.files[index] for index in indices)
@@ -56,6 +61,7 @@ class Splits:
             "train_images": len(self.train.labels),
             "selection_images": len(self.selection.labels),
             "test_images": len(self.test.labels),
+            "test_counts": list(self.test.counts),
             "skipped_files": list(self.skipped),
         }
 

@@ -212,12 +212,15 @@ def test_facts(tmp_path: Path) -> None:
         "train_images": 32,
         "selection_images": 8,
         "test_images": 20,
+        "test_counts": [10, 10],
         "skipped_files": [],
     }
-    files = {**FILES, "train/cats/text.jpg": b"no picture"}
+    one_more = FILES[next(name for name in FILES if name.startswith("validation/cats/"))]
+    files = {**FILES, "train/cats/text.jpg": b"no picture", "validation/cats/more.png": one_more}
     facts = data.load(settings(tmp_path, as_zip(tmp_path, files), max_bad_share=0.1)).facts()
     assert (facts["name"], facts["drawn"], facts["class_names"]) == ("pets.zip", False, ["bears", "cats", "dogs"])
-    assert (facts["train_images"], facts["selection_images"], facts["test_images"]) == (24, 6, 12)
+    assert (facts["train_images"], facts["selection_images"], facts["test_images"]) == (24, 6, 13)
+    assert facts["test_counts"] == [4, 5, 4]
     assert facts["skipped_files"] == ["train/cats/text.jpg"]
     assert len(facts["fingerprint"]) == 64
 

@@ -121,6 +121,7 @@ HOUSE = {
     "compare": Room(8),
     "comparison": Room(10, "numpy"),
     "words": Room(0),
+    "evenness": Room(1),
     "tables": Room(11),
     "plots": Room(10, "numpy matplotlib"),
     "drawings": Room(12, "matplotlib"),
