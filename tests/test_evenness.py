@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+import io
+from pathlib import Path
 
-from catdog_ray import evenness
+import pytest
+from make_pictures import pets, write_folder
+from make_rows import quickstart
+from rich.console import Console
+
+from catdog_ray import data, evenness, show
 from catdog_ray.evenness import Constant, constant_answer
 
 
@@ -55,3 +62,19 @@ def test_it_is_told_of_either_split() -> None:
         "always answering cats has an accuracy of 50.0 % on the test split"
     )
     assert evenness.told([0, 0], [0, 0], names) is None
+
+
+def test_tune_tells_it_of_the_data_that_it_read(tmp_path: Path) -> None:
+    """Three classes of 10 and 4 images, of which one is left whole and two have a third."""
+    files = {name: content for name, content in pets().items() if "/cats/" in name or name[-5] in "012"}
+    source = str(write_folder(tmp_path / "pets", files))
+    found = dataclasses.replace(quickstart().data, source=source, image_size=8, cache_dir=str(tmp_path / "cache"))
+    splits = data.load(found)
+    train, test = 10 / (10 + 2 * 3), 4 / (4 + 2 * 3)
+    assert (splits.test.counts, len(splits.train.labels) + len(splits.selection.labels)) == ((3, 4, 3), 16)
+    console = Console(file=io.StringIO(), width=200)
+    show._print_uneven(console, splits)
+    assert console.file.getvalue() == (  # type: ignore[attr-defined]
+        f"uneven classes: {100 * train:.1f} % of the training images are of class cats; "
+        f"always answering cats has an accuracy of {100 * test:.1f} % on the test split\n"
+    )
