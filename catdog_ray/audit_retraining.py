@@ -71,7 +71,7 @@ def check_runs(
 def _check_configuration(
     where: str, row: RetrainRow, trials: Mapping[int, TrialRow], baseline: Mapping[str, Value]
 ) -> None:
-    """A run is of the brief's configuration, of a trial, or of a trial that found the brief's configuration."""
+    """A run is of the guide's configuration, of a trial, or of a trial that found the guide's configuration."""
     trial = None if row.trial is None else trials.get(row.trial)
     if row.trial is not None and trial is None:
         raise RecordError(f"{where}: is of trial {row.trial}, which is not in trials.jsonl")

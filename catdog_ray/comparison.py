@@ -10,10 +10,11 @@ from statistics import median
 
 import numpy as np
 
-from catdog_ray import audit, curves, early_stopping, groups, last_epochs, retrained
+from catdog_ray import audit, curves, early_stopping, evenness, groups, last_epochs, retrained
 from catdog_ray.audit import Evidence
 from catdog_ray.curves import AXES, Band, EpochCosts, StepCurve, TimeToTarget
 from catdog_ray.early_stopping import EarlyStopping
+from catdog_ray.evenness import Constant
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance, intervals
 from catdog_ray.records import STATUSES, RecordError, TrialRow, best_trial
@@ -71,6 +72,7 @@ class Comparison:
 
     `common_epochs` is how many epochs every search ran: the shortest one's. `last_epochs` are differences in test
     accuracy by how many epochs it is averaged over, `jitter` is its standard deviation from epoch to epoch.
+    `constant` is what always naming the largest class has on the test split, where the classes are uneven.
     """
 
     groups: tuple[Group, ...]
@@ -87,6 +89,7 @@ class Comparison:
     times: Mapping[str, Mapping[str, TimeToTarget]]
     runs: Mapping[str, Mapping[int, Sequence[Run]]]
     accuracies: tuple[Accuracy, ...]
+    constant: Constant | None
     searches_compared: tuple[Compared, ...]
     accuracies_compared: tuple[Compared, ...]
     milestones_compared: tuple[Compared, ...]
@@ -156,6 +159,7 @@ def compare(
         times={} if goal is None else {name: _times(each, goal) for name, each in paths.items()},
         runs=runs,
         accuracies=tuple(retrained.accuracies(runs)),
+        constant=evenness.recorded(first.facts),
         searches_compared=tuple(_compare_searches(found, paths, common)),
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
         milestones_compared=tuple(retrained.compare_milestones(runs)),

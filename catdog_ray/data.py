@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from catdog_ray import cache
+from catdog_ray.layout import SPLITS
 from catdog_ray.origins import DRAWN, Progress, open_source
 from catdog_ray.settings import DataError, DataSettings
-from catdog_ray.sources import SPLITS
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Images:
     labels: np.ndarray
     files: tuple[str, ...]
     class_names: tuple[str, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Images of each class, in the order of `class_names`."""
+        return tuple(np.bincount(self.labels, minlength=len(self.class_names)).tolist())
 
     def take(self, indices: np.ndarray) -> Images:
         """The images at `indices`, in that order."""
@@ -56,6 +61,7 @@ class Splits:
             "train_images": len(self.train.labels),
             "selection_images": len(self.selection.labels),
             "test_images": len(self.test.labels),
+            "test_counts": list(self.test.counts),
             "skipped_files": list(self.skipped),
         }
 
@@ -91,7 +97,9 @@ def _require_every_class(source: str, train: Images, test: Images) -> None:
     for split, images in zip(SPLITS, (train, test), strict=True):
         for label, name in enumerate(images.class_names):
             if not np.any(images.labels == label):
-                raise DataError(f"{source}: class {name!r} has no readable image in {split}/")
+                raise DataError(
+                    f"{source}: class {name!r} has no readable image in {split}/; add some, or remove the class"
+                )
 
 
 def _stratified(images: Images, share: float, seed: int, source: str) -> tuple[Images, Images]:
@@ -101,7 +109,10 @@ def _stratified(images: Images, share: float, seed: int, source: str) -> tuple[I
         members = np.flatnonzero(images.labels == label)
         count = max(1, round(share * len(members)))
         if count >= len(members):
-            raise DataError(f"{source}: class {name!r} has {len(members)} image(s) in train/, too few to split")
+            raise DataError(
+                f"{source}: class {name!r} has {len(members)} image(s) in train/, too few to split into "
+                "training and selection (data.selection_share); add more"
+            )
         chosen[np.random.default_rng([seed, label]).permutation(members)[:count]] = True
     return images.take(np.flatnonzero(~chosen)), images.take(np.flatnonzero(chosen))
 

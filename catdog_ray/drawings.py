@@ -37,7 +37,7 @@ class Colours:
         self._places = {item.name: index for index, item in enumerate(found.groups)}
 
     def of(self, name: str) -> str:
-        """The colour of a method; grey for the brief's configuration."""
+        """The colour of a method; grey for the guide's configuration."""
         return BASELINE_COLOUR if name == BASELINE else PALETTE[self._places[name] % len(PALETTE)]
 
     def marker(self, name: str) -> str:

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catdog_ray import contents, files, gallery
+from catdog_ray import contents, evenness, files, gallery
 from catdog_ray.contents import Group, Inspection
+from catdog_ray.layout import SPLITS
 from catdog_ray.live import LiveView, make_console, say
 from catdog_ray.settings import Config, DataError
-from catdog_ray.sources import SPLITS
 
 _SAMPLES_PER_CLASS = 6
 _FIGURE_PIXELS = 150
@@ -43,6 +43,7 @@ def explore(config: Config, *, as_json: bool, figure: Path | None) -> None:
 
 def to_json(found: Inspection) -> str:
     """One object with everything."""
+    constant = evenness.constant_answer(_counts(found, "validation"), found.class_names)
     return files.to_json(
         {
             "name": found.name,
@@ -50,6 +51,7 @@ def to_json(found: Inspection) -> str:
             "counts": {
                 split: {name: found.counts.get((split, name), 0) for name in found.class_names} for split in SPLITS
             },
+            "constant_answer": None if constant is None else asdict(constant),
             "skipped": [{"file": file, "reason": reason} for file, reason in found.skipped],
             "formats": found.formats,
             "modes": found.modes,
@@ -68,6 +70,9 @@ def print_tables(console: Console, found: Inspection) -> None:
     for name in found.class_names:
         table.add_row(Text(name), *(f"{found.counts.get((split, name), 0):,}" for split in SPLITS))
     console.print(table)
+    uneven = evenness.told(_counts(found, "train"), _counts(found, "validation"), found.class_names)
+    if uneven is not None:
+        say(console, uneven, style="yellow" if console.is_terminal else "")
     for what, values in (("width", found.widths), ("height", found.heights)):
         if spread := _spread(values):
             say(
@@ -112,6 +117,10 @@ def _kind(group: Group) -> str:
 def _more(console: Console, count: int) -> None:
     if count > _SHOWN:
         say(console, f"  ... and {count - _SHOWN:,} more (--json lists all)")
+
+
+def _counts(found: Inspection, split: str) -> list[int]:
+    return [found.counts.get((split, name), 0) for name in found.class_names]
 
 
 def _spread(values: Sequence[int]) -> dict[str, float] | None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, MultipleLocator, PercentFormatter
 
 from catdog_ray import descriptions
-from catdog_ray.compare import BRIEF
+from catdog_ray.compare import guides_figures
 from catdog_ray.comparison import Comparison, is_impression, is_shown
 from catdog_ray.curves import Band
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis
@@ -142,9 +142,7 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             continue
         # Then they share runs, see `tables`.
         is_apart = any(item.second == BASELINE and item.unit == SEARCHES_UNIT for item in items)
-        apart = (
-            "; several searches that share runs of the brief's configuration are unpaired (Welch)" if is_apart else ""
-        )
+        apart = "; several searches that share runs of the baseline are unpaired (Welch)" if is_apart else ""
         figure = new_figure(height=1.1 + 0.52 * len(items))
         axes = figure.subplots()
         for place, item in enumerate(items):
@@ -154,9 +152,10 @@ def _differences(found: Comparison) -> Iterator[Drawing]:
             if difference.low is not None and difference.high is not None:
                 axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=2.2)
             axes.plot(100 * difference.mean, place, "o", color=colour, markersize=6)
+            alike = ", all alike" if difference.is_alike else ""
             end = ", at the end" if name == "searches" else ""
             epochs = end if item.milestone is None else f", {item.milestone} epochs"
-            _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n})")
+            _row_label(axes, place, f"{item.first} minus {item.second}{epochs} (n={difference.n}{alike})")
         # Not through the names of the rows.
         places = np.arange(len(items))
         axes.vlines(np.zeros(len(items)), places - 0.12, places + 0.5, color=INK, linewidth=1)
@@ -181,6 +180,8 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         return
     colours = Colours(found)
     rows = len(found.accuracies)
+    reported = guides_figures(found.groups[0].studies[0].facts)
+    beside = "; ".join(f"{what} {percent(validation)}" for what, _, validation in reported)
     figure = new_figure(height=1.0 + 0.5 * rows)
     axes = figure.subplots()
     for place, item in enumerate(found.accuracies):
@@ -188,7 +189,9 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         if item.test.low is not None and item.test.high is not None:
             axes.plot([item.test.low, item.test.high], [place, place], color=colour, linewidth=2.2)
         axes.plot(item.test.mean, place, colours.marker(item.name), color=colour, markersize=6)
-        _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={counted(item.test.n, item.unit)})")
+        alike = ", all alike" if item.test.is_alike else ""
+        n = counted(item.test.n, item.unit)
+        _row_label(axes, place, f"{item.name}, {item.milestone} epochs (n={n}{alike})")
     axes.set_ylim(rows - 0.5, -0.9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -200,8 +203,8 @@ def _retrained(found: Comparison) -> Iterator[Drawing]:
         section=RETRAINING,
         name="retrained",
         title="Test accuracy after retraining",
-        caption="Marks are means, lines Student's t intervals over n. Not drawn, because they are one run each on "
-        f"other images: {'; '.join(f'{what} {percent(validation)}' for what, _, validation in BRIEF)}.",
+        caption="Marks are means, lines Student's t intervals over n; a mark alone has none."
+        + (f" Not drawn, because they are one run each on other images: {beside}." if reported else ""),
         seen=descriptions.of_accuracies(found),
     )
 

@@ -44,7 +44,7 @@ _BUDGET = ("search.num_samples", "search.time_budget_s")
 """What all studies of one method must share. Methods may differ in it: one without early stopping has fewer trials at
 equal epochs, and the step curves compare at equal spending."""
 
-_TAKEN = (*LABELS.values(), "brief's configuration")
+_TAKEN = (*LABELS.values(), "baseline")
 """What tables call something already."""
 
 _OF_THE_METHOD = ("search.", "cluster.")

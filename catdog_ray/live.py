@@ -17,7 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from catdog_ray.compare import BRIEF, Study, milestones, search_line
+from catdog_ray import evenness
+from catdog_ray.compare import Study, guides_figures, milestones, search_line
 from catdog_ray.records import Progress
 from catdog_ray.words import percent
 
@@ -191,7 +192,7 @@ def clock(seconds: float) -> str:
 
 
 def print_results(console: Console, studies: Sequence[Study]) -> None:
-    """Every study's search in a line, and what was retrained, if anything was, beside the brief's figures."""
+    """Every study's search in a line, then what was retrained, if anything was."""
     for study in studies:
         say(console, f"{study.title}: {search_line(study)}")
     if any(study.retrain for study in studies):
@@ -218,7 +219,11 @@ def _print_retrained(console: Console, studies: Sequence[Study]) -> None:
             cells = [result.title, str(result.milestone), percent(result.train.mean), result.test.text()]
             table.add_row(*map(Text, [study.name] if several else []), *map(Text, cells))
     table.add_section()
-    for what, train, validation in BRIEF:
+    constant = evenness.recorded(studies[0].facts)
+    if constant is not None:
+        cells = [constant.title, "-", "-", f"{percent(constant.accuracy)} (a constant answer)"]
+        table.add_row(*([""] if several else []), *map(Text, cells), style="dim")
+    for what, train, validation in guides_figures(studies[0].facts):
         name, epochs = what.rsplit(", ", 1)
         cells = [name, epochs.split()[0], percent(train), f"{percent(validation)} (reported on other data)"]
         table.add_row(*([""] if several else []), *cells, style="dim")

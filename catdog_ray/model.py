@@ -1,4 +1,4 @@
-"""`HyperParameters` become a compiled Keras model: the brief's four-block CNN, in any size."""
+"""`HyperParameters` become a compiled Keras model: the guide's four-block CNN, in any size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Recipe:
 
 
 PLAIN = Recipe()
-"""As the brief trains: a constant learning rate, and no average."""
+"""As the guide trains: a constant learning rate, and no average."""
 
 
 def build(

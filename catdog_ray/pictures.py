@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from catdog_ray.decoding import Unreadable
+from catdog_ray.layout import is_hidden
 from catdog_ray.settings import DataError, printable
 from catdog_ray.sources import (
     FolderReader,
     Reader,
     ZipReader,
-    is_hidden,
     read_file,
 )
 

@@ -98,6 +98,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
             name: {axis: dataclasses.asdict(time) for axis, time in by_axis.items()}
             for name, by_axis in found.times.items()
         },
+        "constant_answer": found.constant and dataclasses.asdict(found.constant),
         "retrained": [dataclasses.asdict(item) for item in found.accuracies],
         "differences": [
             {**dataclasses.asdict(item), "shown": comparison.is_shown(found, item)}

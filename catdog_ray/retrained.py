@@ -26,7 +26,7 @@ from catdog_ray.statistics import (
     unpaired_difference,
 )
 
-BASELINE = "brief's configuration"
+BASELINE = "baseline"
 SEARCHES, SEEDS, IMAGES = "searches", "retraining seeds", "test images"
 
 
@@ -45,10 +45,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The best configuration of one method (or the brief's) at one milestone.
+    """The best configuration of one method (or the guide's) at one milestone.
 
     `n` of the estimates counts `unit`: searches, each by the mean over its retraining seeds, or where there is one
-    search only (and for the brief's configuration) retraining seeds.
+    search only (and for the guide's configuration) retraining seeds.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Mistake:
 
 
 def runs_by_milestone(groups: Sequence[Group]) -> dict[str, dict[int, list[Run]]]:
-    """The runs of each method's best configuration, and of the brief's (each retraining seed once), by milestone."""
+    """The runs of each method's best configuration, and of the guide's (each retraining seed once), by milestone."""
     found: dict[str, dict[int, list[Run]]] = {}
     baseline: dict[int, dict[int, Run]] = defaultdict(dict)
     for group in groups:
@@ -127,7 +127,7 @@ def runs_by_milestone(groups: Sequence[Group]) -> dict[str, dict[int, list[Run]]
 
 
 def accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Accuracy]:
-    """One entry per method and milestone, the brief's configuration last."""
+    """One entry per method and milestone, the guide's configuration last."""
     return [
         _accuracy(name, milestone, chosen)
         for name, milestones in runs.items()
@@ -238,7 +238,7 @@ def _baseline(study: Evidence) -> dict[str, object]:
 
 
 def _baseline_objective(study: Evidence) -> float | None:
-    """Of the brief's configuration in a search, where it ran to full length: chosen by nobody, so without a bias."""
+    """Of the guide's configuration in a search, where it ran to full length: chosen by nobody, so without a bias."""
     full = study.facts["config"]["search"]["max_epochs"]
     own = _baseline(study)
     found = [row.objective for row in study.trials if row.hyperparameters == own and row.epochs == full]
@@ -294,7 +294,7 @@ def _paired_values(
 ) -> tuple[str, list[tuple[float, float]]]:
     """(unit, pairs): by search; where both sides have one search only, by retraining seed.
 
-    The brief's configuration belongs to no search: each search of `a` is paired with its runs of the same retraining
+    The guide's configuration belongs to no search: each search of `a` is paired with its runs of the same retraining
     seeds.
     """
     first, second = _by_search(a), _by_search(b)
@@ -312,13 +312,13 @@ def _paired_values(
 
 
 def _share_runs(runs: Sequence[Run]) -> bool:
-    """Whether two searches were retrained with a seed in common, and so stand against the same run of the brief's."""
+    """Whether two searches were retrained with a seed in common, and so stand against the same run of the guide's."""
     seeds = [run.row.seed for run in runs]
     return len(set(seeds)) < len(seeds)
 
 
 def _paired_runs(name: str, a: Sequence[Run], b: Sequence[Run]) -> tuple[str, list[tuple[float, float]]]:
-    """(unit, pairs) of the same runs at two milestones; the brief's configuration has no searches, only seeds."""
+    """(unit, pairs) of the same runs at two milestones; the guide's configuration has no searches, only seeds."""
     if name != BASELINE:
         return _paired_values(*_on_both_sides(a, b, lambda run: (run.study.seed, run.row.seed)), against_baseline=False)
     first, second = _by_retraining_seed(a), _by_retraining_seed(b)

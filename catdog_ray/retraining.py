@@ -21,7 +21,7 @@ from catdog_ray.space import HyperParameters
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration to retrain: `trial-0007` of the search, or the brief's `baseline`."""
+    """A configuration to retrain: `trial-0007` of the search, or the guide's `baseline`."""
 
     configuration: str
     hyperparameters: HyperParameters

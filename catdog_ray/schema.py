@@ -77,6 +77,7 @@ _DATA: Mapping[str, Any] = {
     "drawn": bool,
     "fingerprint": str,
     "class_names": list[str],
+    "test_counts": list[int],
     "skipped_files": list[str],
 }
 _TABLED: Mapping[str, type] = {
@@ -101,6 +102,19 @@ def require_study(path: Path, study: Any) -> None:
         for name, kind in kinds.items():
             if name in values and not _has_type(values[name], kind):
                 raise RecordError(f"{path}: {prefix}{name} cannot be {str(values[name])[:60]!r}")
+    if isinstance(data, dict) and "test_counts" in data:
+        _require_counts(path, data)
+
+
+def _require_counts(path: Path, data: Mapping[str, Any]) -> None:
+    """RecordError where the images of the test split by class do not fit the classes and the images in all."""
+    counts, names = data["test_counts"], data.get("class_names", ())
+    is_each = len(counts) == len(names) > 0 and all(count is not None and count >= 0 for count in counts)
+    if not is_each or sum(counts) != data.get("test_images", sum(counts)):
+        raise RecordError(
+            f"{path}: data.test_counts must be the test images (data.test_images) of each of data.class_names, "
+            f"got {str(counts)[:60]}"
+        )
 
 
 def require_facts(path: Path, study: Mapping[str, Any]) -> None:

@@ -201,7 +201,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment. `space` maps each hyperparameter to its range, `baseline` to the brief's value."""
+    """One experiment. `space` maps each hyperparameter to its range, `baseline` to the guide's value."""
 
     name: str
     label: str
@@ -228,7 +228,7 @@ class Config:
 
 
 HYPERPARAMETERS = ("learning_rate", "dropout_rate", "conv_filters", "conv_kernel", "dense_units")
-"""The brief's five, in the brief's order; every space has them."""
+"""The guide's five, in the guide's order; every space has them."""
 
 
 OPTIONAL_HYPERPARAMETERS = ("conv_layers", "dense_layers")

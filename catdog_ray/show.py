@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from catdog_ray import environment, processes
+from catdog_ray import environment, evenness, processes
 from catdog_ray.command import Interrupted
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import best_trial
@@ -18,6 +18,7 @@ from catdog_ray.settings import STOCK, Config, RunFailed, without_secrets
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster
+    from catdog_ray.data import Splits
 
 
 def run_study(folder: Path, config: Config, *, with_search: bool = True, top: int = 1) -> None:
@@ -46,6 +47,7 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
                 top=top,
                 on_download=view.show_downloading,
                 on_data=view.show_decoding,
+                on_splits=lambda splits: _print_uneven(console, splits),
                 on_cluster=lambda running_on: _print_cluster(console, running_on),
                 on_stage=view.begin,
                 on_progress=view.show,
@@ -85,6 +87,14 @@ def _again(folder: Path, config: Config, with_search: bool) -> str:
     place = f"--name {shlex.quote(folder.name)} --output {shlex.quote(str(folder.parent))}"
     program = "baseline" if config.search.method == STOCK else "tune"
     return f"python -m catdog_ray.{program} --resume {place}"
+
+
+def _print_uneven(console: Console, splits: Splits) -> None:
+    """Before a search that may take hours."""
+    train = [sum(counts) for counts in zip(splits.train.counts, splits.selection.counts, strict=True)]
+    text = evenness.told(train, splits.test.counts, splits.train.class_names)
+    if text is not None:
+        console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False)
 
 
 def _print_cluster(console: Console, running_on: Cluster) -> None:

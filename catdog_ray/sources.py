@@ -1,4 +1,4 @@
-"""Where pictures are read from: a folder or a zip archive, and the layout of either.
+"""Where pictures are read from: a folder or a zip archive.
 
 An archive is read in memory and never unpacked, so nothing in it can name a place on the disk.
 """
@@ -17,20 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import numpy as np
-
 from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable
 from catdog_ray.settings import DataError, printable
 
-SPLITS = ("train", "validation")
 MOST_FILES = 1_000_000
 """Names that a folder or an archive may hold; Python needs about 1 KB for each."""
 
 _DEEPEST_FOLDER = 8
 _LARGEST_TOTAL = 2**30
 _LARGEST_RATIO = 100
-_SMALLEST_CLASS = 5
-_OTHER_SPLITS = {"train", "training", "training_set", "validation", "valid", "val", "test", "testing", "test_set"}
 
 
 class Reader(Protocol):
@@ -160,97 +155,3 @@ def _bounded(content: bytes) -> bytes:
     if len(content) > LARGEST_FILE_BYTES:
         raise Unreadable("too large")
     return content
-
-
-Entry = tuple[str, str, int]
-"""(name in the reader, split/class/file, label)"""
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file is none of the data: hidden, in a hidden folder, or packed beside the data by macOS."""
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
-
-
-def find_layout(
-    source: str, names: list[str], *, test_share: float | None = None, seed: int = 0
-) -> tuple[dict[str, list[Entry]], tuple[str, ...]]:
-    """Group file names by split and class; the root is the folder that holds train/ and validation/.
-
-    With a `test_share` also <class>/<images> without splits is a layout: that share of every class, drawn with `seed`,
-    is validation.
-    """
-    by_root: dict[tuple[str, ...], dict[str, dict[str, list[str]]]] = {}
-    for name in names:
-        parts = PurePosixPath(name).parts
-        if is_hidden(name):
-            continue
-        is_file = not name.endswith("/")
-        for depth, part in enumerate(parts[: -2 if is_file else -1]):
-            if part in SPLITS and depth <= 1:
-                classes = by_root.setdefault(parts[:depth], {}).setdefault(part, {})
-                files = classes.setdefault(parts[depth + 1], [])
-                if is_file:
-                    files.append(name)
-                break
-    roots = [(len(root), splits) for root, splits in by_root.items() if set(splits) == set(SPLITS)]
-    expected = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"
-    if not by_root and test_share is not None:
-        if (halves := _split_classes(names, test_share, seed)) is not None:
-            return halves
-        expected += f", or <class>/<images> alone with {_SMALLEST_CLASS} images a class or more"
-    if len(roots) != 1:
-        found = "several folders with train/ and validation/" if roots else "no folder with both"
-        raise DataError(f"{source}: wrong layout, {found}; {expected}")
-    depth, splits = roots[0]
-    classes_of = tuple(sorted(splits["train"]))
-    if len(classes_of) < 2:
-        raise DataError(f"{source}: train/ holds one class only ({printable(', '.join(classes_of))}); {expected}")
-    for name in sorted({*splits["train"], *splits["validation"]}):
-        for split in SPLITS:
-            if not splits[split].get(name):
-                state = "is empty" if name in splits[split] else "is missing"
-                raise DataError(f"{source}: class {name!r} {state} in {split}/; {expected}")
-    entries = {
-        split: [
-            (file, printable("/".join(PurePosixPath(file).parts[depth:])), label)
-            for label, name in enumerate(classes_of)
-            for file in splits[split][name]
-        ]
-        for split in SPLITS
-    }
-    return entries, tuple(printable(name) for name in classes_of)
-
-
-def _split_classes(
-    names: list[str], test_share: float, seed: int
-) -> tuple[dict[str, list[Entry]], tuple[str, ...]] | None:
-    """The layout <class>/<images>, at the top or one folder below, split; None where it is none."""
-    files = [name for name in names if not is_hidden(name) and not name.endswith("/")]
-    for depth in (0, 1):
-        below = [name for name in files if len(PurePosixPath(name).parts) > depth + 1]
-        tops = {PurePosixPath(name).parts[:depth] for name in below}
-        classes: dict[str, list[str]] = {}
-        for name in below:
-            classes.setdefault(PurePosixPath(name).parts[depth], []).append(name)
-        enough = all(len(members) >= _SMALLEST_CLASS for members in classes.values())
-        if len(tops) == 1 and len(classes) >= 2 and enough and not _OTHER_SPLITS & {name.lower() for name in classes}:
-            return _drawn_split(classes, depth, test_share, seed)
-    return None
-
-
-def _drawn_split(
-    classes: dict[str, list[str]], depth: int, test_share: float, seed: int
-) -> tuple[dict[str, list[Entry]], tuple[str, ...]]:
-    entries: dict[str, list[Entry]] = {split: [] for split in SPLITS}
-    class_names = sorted(classes)
-    for label, class_name in enumerate(class_names):
-        members = sorted(classes[class_name])
-        count = min(len(members) - 2, max(1, round(test_share * len(members))))
-        order = np.random.default_rng([seed, label, len(SPLITS)]).permutation(len(members))
-        chosen = set(order[:count].tolist())
-        for index, name in enumerate(members):
-            split = SPLITS[index in chosen]
-            shown = printable("/".join((split, *PurePosixPath(name).parts[depth:])))
-            entries[split].append((name, shown, label))
-    return entries, tuple(printable(name) for name in class_names)

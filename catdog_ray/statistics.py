@@ -23,10 +23,17 @@ ENOUGH_SEEDS = 6
 
 _BATCH_VALUES = 2_000_000
 
+_ROUNDING = 1e-12
+"""By how much equal values may lie apart, as a share of them from 1 on."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` seeds with its sample standard deviation (ddof 1) and 95 % interval, from two seeds on."""
+    """A mean over `n` seeds with its sample standard deviation (ddof 1) and 95 % interval, from two seeds on.
+
+    Values that are all alike (accuracies move in steps of one image) have no spread to make an interval from, and then
+    there is none: one of no width would claim that every other seed gives the same.
+    """
 
     n: int
     mean: float
@@ -34,10 +41,15 @@ class Estimate:
     low: float | None
     high: float | None
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether there are several values, and no interval because all are alike."""
+        return self.sd == 0.0 and self.low is None
+
     def text(self) -> str:
-        """`82.1 % (n=5, 81.0 % to 83.2 %)`; with one seed, no interval."""
+        """`82.1 % (n=5, 81.0 % to 83.2 %)`; with one seed, or seeds that are all alike, no interval."""
         if self.low is None or self.high is None:
-            return f"{self.mean:.1%} (n={self.n}, no interval)".replace("%", " %")
+            return f"{self.mean:.1%} (n={self.n}, {'all alike' if self.is_alike else 'no interval'})".replace("%", " %")
         return f"{self.mean:.1%} (n={self.n}, {self.low:.1%} to {self.high:.1%})".replace("%", " %")
 
 
@@ -50,6 +62,11 @@ class Difference:
     sd: float | None
     low: float | None
     high: float | None
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether there are several values, and no interval because all are alike."""
+        return self.sd == 0.0 and self.low is None
 
     @property
     def is_shown(self) -> bool:
@@ -71,16 +88,26 @@ class Calibration:
 
 
 def estimate(values: Sequence[float], *, cut: bool = True) -> Estimate:
-    """Mean with a Student t interval over independent seeds, `cut` to [0, 1]. ValueError for no values."""
+    """Mean with a Student t interval over independent seeds, `cut` to [0, 1]; none where they are all alike.
+
+    ValueError for no values.
+    """
     if not values:
         raise ValueError("an estimate needs at least one value")
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return Estimate(1, mean, None, None, None)
+    if _are_alike(values):
+        return Estimate(len(values), mean, 0.0, None, None)
     sd = float(np.std(values, ddof=1))
     half = student_quantile(len(values) - 1) * sd / math.sqrt(len(values))
     low, high = mean - half, mean + half
     return Estimate(len(values), mean, sd, max(0.0, low) if cut else low, min(1.0, high) if cut else high)
+
+
+def _are_alike(values: Sequence[float]) -> bool:
+    """Whether values are equal but for rounding, as differences of equal steps are not quite."""
+    return max(values) - min(values) <= _ROUNDING * max(1.0, abs(values[0]))
 
 
 def student_quantile(freedom: int) -> float:
@@ -89,17 +116,13 @@ def student_quantile(freedom: int) -> float:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """First minus second, pair by pair, with Student's t interval of the mean difference.
+    """First minus second, pair by pair, with Student's t interval of the mean difference; none where all are alike.
 
-    Differences that are all alike have no spread to make an interval from (accuracies move in steps of one image), and
-    then there is none. ValueError for no pairs or unequal lengths.
+    ValueError for no pairs or unequal lengths.
     """
     if not len(first) == len(second) > 0:
         raise ValueError(f"paired values must be as many on both sides, and not none: {len(first)} and {len(second)}")
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    found = estimate(differences, cut=False)
-    if found.sd is not None and found.sd <= 1e-12:
-        return Difference(found.n, found.mean, 0.0, None, None)
+    found = estimate([a - b for a, b in zip(first, second, strict=True)], cut=False)
     return Difference(found.n, found.mean, found.sd, found.low, found.high)
 
 
@@ -111,8 +134,10 @@ def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> Diff
     if not first or not second:
         raise ValueError(f"a difference needs values on both sides: {len(first)} and {len(second)}")
     mean = math.fsum(first) / len(first) - math.fsum(second) / len(second)
-    if min(len(first), len(second)) < 2 or max(np.std(first), np.std(second)) <= 1e-12:
+    if min(len(first), len(second)) < 2:
         return Difference(len(first), mean, None, None, None)
+    if _are_alike(first) and _are_alike(second):
+        return Difference(len(first), mean, 0.0, None, None)
     with warnings.catch_warnings():
         # One side without a spread is no loss of precision.
         warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)

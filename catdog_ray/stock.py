@@ -147,7 +147,7 @@ def _watch(work: _Work, recorder: SearchRecorder, *, left_s: float | None) -> bo
 
 
 def _search(work: _Work, sender: Connection) -> None:
-    """In the child: the real tuner, as the brief ran it."""
+    """In the child: the real tuner, as the guide ran it."""
     work.project.mkdir(parents=True, exist_ok=True)
     # TensorFlow greets on standard error whatever it is told, which would tear the live view.
     with (work.project / _LOG).open("w") as log:

@@ -48,6 +48,7 @@ def run(
     top: int = 1,
     on_download: origins.Progress | None = None,
     on_data: origins.Progress | None = None,
+    on_splits: Callable[[data.Splits], None] | None = None,
     on_cluster: Callable[[cluster.Cluster], None] | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress | None = None,
@@ -62,6 +63,8 @@ def run(
         builder.require_findable(config.model.builder)
     on_stage("loading pictures")
     splits = data.load(config.data, on_progress=on_data, on_download=on_download)
+    if on_splits is not None:
+        on_splits(splits)
     with StudyDirectory(folder) as study:
         before = study.snapshot()
         copier = mirror.Copier(study)

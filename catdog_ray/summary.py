@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import BASELINE, SEARCHES, Compared
-from catdog_ray.tables import verdict
-from catdog_ray.words import NO_DIFFERENCE, counted, interval, percent, points
+from catdog_ray.tables import interval_cell, verdict
+from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
 
 def sentences(found: Comparison) -> list[str]:
@@ -30,9 +30,12 @@ def _accuracies(found: Comparison) -> Iterator[str]:
         one = " (one search)" if item.unit != SEARCHES and item.name != BASELINE else ""
         last[item.name] = (
             f"{item.name}{one} {percent(item.test.mean)} after {item.milestone} epochs "
-            f"({interval(item.test.low, item.test.high)}, n={counted(item.test.n, item.unit)})"
+            f"({interval_cell(item.test)}, n={counted(item.test.n, item.unit)})"
         )
     if last:
+        constant = found.constant
+        if constant is not None:
+            last[""] = f"{constant.title}, a constant answer, {percent(constant.accuracy)}"
         yield f"Test accuracy after retraining: {'; '.join(last.values())}."
 
 
@@ -81,5 +84,4 @@ def _importance(found: Comparison) -> Iterator[str]:
 
 
 def _with_interval(item: Compared) -> str:
-    span = interval(item.difference.low, item.difference.high, signed=True)
-    return f"{points(item.difference.mean, signed=True)} ({span})"
+    return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"

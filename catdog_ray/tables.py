@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from catdog_ray.compare import BRIEF
+from catdog_ray.compare import guides_figures
 from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, is_impression, is_shown
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import BASELINE, SEEDS, Compared
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.settings import in_words
-from catdog_ray.statistics import ENOUGH_SEEDS, Estimate
-from catdog_ray.words import NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
+from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
+from catdog_ray.words import ALIKE, NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
 TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
@@ -215,12 +215,16 @@ def _retrained(found: Comparison) -> Table:
         )
         for item in found.accuracies
     ]
-    if rows:
-        rows += [
-            (name, epochs.split()[0], "1 run", percent(train), percent(validation), NOT_KNOWN, "none", NOT_KNOWN)
-            for what, train, validation in BRIEF
-            for name, epochs in [what.rsplit(", ", 1)]
-        ]
+    constant = found.constant if rows else None
+    if constant is not None:
+        unknown = NOT_KNOWN, NOT_KNOWN, NOT_KNOWN
+        rows.append((constant.title, *unknown, percent(constant.accuracy), NOT_KNOWN, "none", NOT_KNOWN))
+    reported = guides_figures(found.groups[0].studies[0].facts) if rows else ()
+    rows += [
+        (name, epochs.split()[0], "1 run", percent(train), percent(validation), NOT_KNOWN, "none", NOT_KNOWN)
+        for what, train, validation in reported
+        for name, epochs in [what.rsplit(", ", 1)]
+    ]
     return Table(
         RETRAINING,
         "Accuracy after retraining",
@@ -228,9 +232,11 @@ def _retrained(found: Comparison) -> Table:
         tuple(rows),
         "Test images decide nothing. Over several searches, n counts searches (each the mean of its retraining seeds); "
         "over one, retraining seeds. Optimism: selection objective minus test accuracy; the first after the search's "
-        "budget on part of the images, the second after retraining on all. That of the brief's configuration, where "
+        "budget on part of the images, the second after retraining on all. That of the baseline, where "
         "its trial ran to full length, is of one that nobody chose: what the choice itself adds is the difference to "
-        "it. The brief's figures are one run each, on its own data.",
+        "it."
+        + ("" if constant is None else f" The classes are uneven: {constant.title} is a constant answer's accuracy.")
+        + (" The guide's figures are one run each, on its own data." if reported else ""),
     )
 
 
@@ -241,8 +247,8 @@ def _differences(found: Comparison) -> Table:
             _quantity(found, item),
             counted(item.difference.n, item.unit),
             points(item.difference.mean, signed=True),
-            interval(item.difference.low, item.difference.high, signed=True),
-            "" if item.unpaired is None else interval(item.unpaired.low, item.unpaired.high, signed=True),
+            interval_cell(item.difference, signed=True),
+            "" if item.unpaired is None else interval_cell(item.unpaired, signed=True),
             verdict(found, item),
         )
         for item in (
@@ -259,7 +265,7 @@ def _differences(found: Comparison) -> Table:
         rows,
         "Searches and retraining runs are paired by seed (Student's t). Beside it stands the interval without pairs "
         "(Welch), for a seed means the same images in the same order, but not the same weights; what is shown by pairs "
-        "alone is marked so. Several searches that share runs of the brief's configuration are "
+        "alone is marked so. Several searches that share runs of the baseline are "
         "not paired with it (Welch's interval, of both spreads). Paired by test image (percentile bootstrap), the "
         "interval is about these trained models on images like these and knows nothing of other seeds. Each interval "
         f"stands alone: of {len(rows)}, about {0.05 * len(rows):.1f} would leave out zero by chance.",
@@ -436,7 +442,12 @@ def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
     if item is None:
         return NOT_KNOWN, NOT_KNOWN, "none"
     sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
-    return percent(item.mean), sd, interval(item.low, item.high)
+    return percent(item.mean), sd, interval_cell(item)
+
+
+def interval_cell(item: Estimate | Difference, *, signed: bool = False) -> str:
+    """Its interval; `all alike` where its values are, so that they give none, `none` where there is one value."""
+    return ALIKE if item.is_alike else interval(item.low, item.high, signed=signed)
 
 
 def _quantity(found: Comparison, item: Compared) -> str:
@@ -457,8 +468,7 @@ def _with_sd(item: Estimate, words: Callable[[float], str]) -> str:
 def _difference(item: Compared | None) -> str:
     if item is None:
         return NOT_KNOWN
-    span = interval(item.difference.low, item.difference.high, signed=True)
-    return f"{points(item.difference.mean, signed=True)} ({span})"
+    return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"
 
 
 def _span(ends: tuple[float, float]) -> str:
@@ -466,7 +476,9 @@ def _span(ends: tuple[float, float]) -> str:
 
 
 def _loss_span(item: Estimate) -> str:
-    return "" if item.low is None or item.high is None else f" ({item.low:.3f} to {item.high:.3f})"
+    if item.low is None or item.high is None:
+        return f" ({ALIKE})" if item.is_alike else ""
+    return f" ({item.low:.3f} to {item.high:.3f})"
 
 
 def _signed(item: Estimate | None) -> str:
@@ -474,7 +486,7 @@ def _signed(item: Estimate | None) -> str:
         return NOT_KNOWN
     words = points(item.mean, signed=True)
     if item.low is None or item.high is None:
-        return f"{words} (n={item.n}, no interval: {NO_DIFFERENCE})"
+        return f"{words} (n={item.n}, {ALIKE if item.is_alike else 'no interval'}: {NO_DIFFERENCE})"
     shown = "" if not item.low <= 0 <= item.high else f": {NO_DIFFERENCE}"
     return f"{words} (n={item.n}, {interval(item.low, item.high, signed=True)}{shown})"
 

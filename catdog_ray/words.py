@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NOT_KNOWN = "-"
 NO_DIFFERENCE = "no difference shown"
+ALIKE = "all alike"
+"""In the place of an interval, where seeds have no spread to make one from."""
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from catdog_ray import command
 from catdog_ray.settings import UserError
-from catdog_ray.words import NO_DIFFERENCE, counted, interval, percent, points
+from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -290,7 +290,7 @@ def retrained_tables(found: Retrained) -> list[Table]:
     """What was retrained, on the test split."""
     from catdog_ray.retrained import IMAGES
     from catdog_ray.statistics import estimate
-    from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells
+    from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells, interval_cell
 
     rows = tuple(
         (
@@ -307,7 +307,7 @@ def retrained_tables(found: Retrained) -> list[Table]:
     differences = []
     for item, averaged in compared:
         mean, ends, verdict = difference_cells(item.difference, is_claim=(item.first, item.second) in shown)
-        unpaired = "" if item.unpaired is None else interval(item.unpaired.low, item.unpaired.high, signed=True)
+        unpaired = "" if item.unpaired is None else interval_cell(item.unpaired, signed=True)
         steady = "" if averaged is None else "{} ({})".format(*difference_cells(averaged)[:2])
         differences.append(
             (
@@ -353,10 +353,12 @@ def retrained_tables(found: Retrained) -> list[Table]:
 
 def difference_cells(item: Difference, *, is_claim: bool = True) -> tuple[str, str, str]:
     """Mean, interval, and what may be said; images alone never speak for a recipe (`is_claim` false)."""
+    from catdog_ray.tables import interval_cell
+
     verdict = NO_DIFFERENCE if not item.is_shown else "better" if item.mean > 0 else "worse"
     if item.is_shown and not is_claim:
         verdict = f"these models differ, {NO_DIFFERENCE} for other seeds"
-    return points(item.mean, signed=True), interval(item.low, item.high, signed=True), verdict
+    return points(item.mean, signed=True), interval_cell(item, signed=True), verdict
 
 
 def print_table(console: Console, table: Table) -> None:

@@ -4,7 +4,7 @@ Runs what results/README.md lists, one command after the other, each of which ca
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
 `--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
-`--pixels 150` is the brief's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU.
+`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def runs(scale: Scale = ON_CPU) -> list[Run]:
 
 
 def recipes(scale: Scale = ON_CPU, *, cores: int | None = None) -> list[Run]:
-    """One run of the brief's own configuration by each recipe and seed, on the selection split alone.
+    """One run of the guide's own configuration by each recipe and seed, on the selection split alone.
 
     With `cores` each computes on so many instead of on all there are.
     """

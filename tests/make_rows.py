@@ -31,7 +31,7 @@ TUNED: dict[str, Value] = {**BASELINE, "learning_rate": 0.0025, "conv_filters": 
 
 
 def trial_row(trial: int = 0, **changes: Any) -> TrialRow:
-    """A completed trial of nine epochs with the brief's configuration."""
+    """A completed trial of nine epochs with the guide's configuration."""
     values: dict[str, Any] = {
         "trial": trial,
         "status": "completed",
@@ -144,15 +144,15 @@ def progress(**changes: Any) -> Progress:
 
 
 def quickstart(**overrides: Any) -> Config:
-    """The shipped quickstart at the brief's sizes, with overrides by dotted name (`search__max_epochs=3`)."""
-    brief: dict[str, Any] = {
+    """The shipped quickstart at the guide's sizes, with overrides by dotted name (`search__max_epochs=3`)."""
+    sizes: dict[str, Any] = {
         "space.conv_filters": {"choices": [16, 24, 32]},
         "baseline.conv_filters": 32,
         "search.max_epochs": 9,
         "search.grace_epochs": 1,
     }
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    return configuration.load("configs/quickstart.yaml", overrides={**brief, **dotted})
+    return configuration.load("configs/quickstart.yaml", overrides={**sizes, **dotted})
 
 
 def write_study(
@@ -177,7 +177,12 @@ def write_study(
             "method": config.search.method,
             "state": state,
             "started_utc": started_utc,
-            "data": {"name": "drawn" if drawn else "pets.zip", "drawn": drawn, "fingerprint": "0"},
+            "data": {
+                "name": "drawn" if drawn else "pets.zip",
+                "drawn": drawn,
+                "fingerprint": "0",
+                "class_names": ["cats", "dogs"],
+            },
             "config": portable(config.as_dict()),
             **facts,
         }

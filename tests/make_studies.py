@@ -153,7 +153,7 @@ def _retrain(
         candidates.append(("baseline", None))
     for configuration, trial in candidates:
         for seed in seeds:
-            # The brief's configuration is the same model in every study with this seed.
+            # The guide's configuration is the same model in every study with this seed.
             local = np.random.default_rng([seed, 99]) if configuration == "baseline" else rng
             for epoch in range(1, milestones[-1] + 1):
                 true = np.arange(test_images) % 2

@@ -234,6 +234,11 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
     [
         (lambda facts: facts.update(nodes=["head"]), r"nodes must hold dict only, got \['head'\]"),
         (lambda facts: facts["data"].update(class_names=[1, 2]), r"data\.class_names cannot be .\[1, 2\]"),
+        (lambda facts: facts["data"].update(test_counts="20 20"), r"data\.test_counts cannot be '20 20'"),
+        (lambda facts: facts["data"].update(test_counts=[40]), r"data\.test_counts must be the test images .* \[40\]"),
+        (lambda facts: facts["data"].update(test_counts=[20, 21]), r"data\.test_counts must be .* got \[20, 21\]"),
+        (lambda facts: facts["data"].update(test_counts=[41, -1]), r"data\.test_counts must be .* got \[41, -1\]"),
+        (lambda facts: facts["data"].update(test_counts=[40, None]), r"data\.test_counts must be .* \[40, None\]"),
         (lambda facts: facts["config"]["space"].update(conv_kernel=3), r"config\.space\.conv_kernel is no range: 3"),
         (
             lambda facts: facts.update(nodes=[{"ray_cpus": "2"}]),

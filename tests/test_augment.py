@@ -19,7 +19,7 @@ def batches(count: int, *, seed: int = 3, first_epoch: int = 0, settings=SETTING
     return [x for x, _ in itertools.islice(stream, count)]
 
 
-def test_policy_is_the_briefs():
+def test_policy_is_the_guides():
     generator = augment.image_data_generator(SETTINGS)
     assert generator.horizontal_flip is True
     assert generator.vertical_flip is False

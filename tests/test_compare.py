@@ -13,7 +13,7 @@ import scipy.stats
 from make_rows import BASELINE, TUNED, quickstart, retrain_row, trial_row, write_study
 
 from catdog_ray import compare
-from catdog_ray.compare import BRIEF, Estimate, estimate, milestones, search_line
+from catdog_ray.compare import GUIDE, Estimate, estimate, guides_figures, milestones, search_line
 from catdog_ray.records import RecordError
 
 
@@ -49,8 +49,8 @@ def test_one_seed_has_no_interval() -> None:
     assert estimate([0.75]) == Estimate(1, 0.75, None, None, None)
 
 
-def test_equal_seeds_have_an_interval_of_no_width() -> None:
-    assert estimate([0.75, 0.75]) == Estimate(2, 0.75, 0.0, 0.75, 0.75)
+def test_equal_seeds_have_no_interval() -> None:
+    assert estimate([0.75, 0.75]) == Estimate(2, 0.75, 0.0, None, None)
 
 
 def test_an_interval_stays_between_none_and_all() -> None:
@@ -70,17 +70,36 @@ def test_no_seed_has_no_estimate() -> None:
         ([0.8272], "82.7 % (n=1, no interval)"),
         ([0.80, 0.82, 0.84], "82.0 % (n=3, 77.0 % to 87.0 %)"),
         ([0.5, 1.0], "75.0 % (n=2, 0.0 % to 100.0 %)"),
-        ([1.0, 1.0], "100.0 % (n=2, 100.0 % to 100.0 %)"),
+        ([1.0, 1.0], "100.0 % (n=2, all alike)"),
     ],
 )
 def test_an_estimate_in_words(values: list[float], text: str) -> None:
     assert estimate(values).text() == text
 
 
-def test_the_briefs_figures() -> None:
-    assert BRIEF == (
-        ("brief: baseline, 200 epochs", 0.9040, 0.9178),
-        ("brief: tuned, 125 epochs", 0.8238, 0.8272),
+@pytest.mark.parametrize(
+    ("names", "model", "stand"),
+    [
+        (["cats", "dogs"], {}, True),
+        (["Cat", "Dog"], {"model": {"builder": None}}, True),
+        (["dogs", "cat"], {}, True),
+        (["cats", "dogs"], {"model": {"builder": "mine:build"}}, False),
+        (["cats", "horses"], {}, False),
+        (["cat", "cats", "dogs"], {}, False),
+        (["birds", "cats", "dogs"], {}, False),
+    ],
+)
+def test_the_guides_figures_stand_beside_its_own_question(
+    names: list[str], model: dict[str, object], stand: bool
+) -> None:
+    assert guides_figures({"data": {"class_names": names}, "config": model}) == (GUIDE if stand else ())
+    assert guides_figures({"data": {}, "config": model}) == ()
+
+
+def test_the_guides_figures() -> None:
+    assert GUIDE == (
+        ("the guide: baseline, 200 epochs", 0.9040, 0.9178),
+        ("the guide: tuned, 125 epochs", 0.8238, 0.8272),
     )
 
 

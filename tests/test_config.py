@@ -16,7 +16,7 @@ from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, IntRang
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
-BRIEF = {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
+GUIDE = {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 
 
 def refusal(path: Path | str, **overrides: Any) -> str:
@@ -61,7 +61,7 @@ def test_the_five_hyperparameters_on_a_cpu(name: str, filters: tuple[int, ...]) 
         ("conv_kernel", Choice((3, 5))),
         ("dense_units", Choice((128, 256, 512))),
     ]
-    assert dict(config.baseline) == {**BRIEF, "conv_filters": filters[-1]}
+    assert dict(config.baseline) == {**GUIDE, "conv_filters": filters[-1]}
     assert ("reduced" in config.label) == (name == "quickstart")
 
 
@@ -74,10 +74,10 @@ def test_the_five_hyperparameters_on_a_gpu() -> None:
         ("conv_kernel", Choice((3, 5, 7))),
         ("dense_units", Choice((128, 256, 512, 1024))),
     ]
-    assert dict(config.baseline) == BRIEF
+    assert dict(config.baseline) == GUIDE
 
 
-def test_the_briefs_own_scale() -> None:
+def test_the_guides_own_scale() -> None:
     config = configuration.load("configs/gpu.yaml")
     assert (config.data.image_size, config.model.padding, config.train.batch_size) == (150, "valid", 32)
     assert (config.model.conv_layers, config.model.dense_layers) == (4, 1)
@@ -100,7 +100,7 @@ def test_the_depth_is_searched_by_editing_yaml() -> None:
     config = configuration.load("configs/space-with-depth.yaml")
     assert config.space["conv_layers"] == Choice((3, 4))
     assert config.space["dense_layers"] == Choice((1, 2))
-    assert dict(config.baseline) == {**BRIEF, "conv_filters": 16, "conv_layers": 4, "dense_layers": 1}
+    assert dict(config.baseline) == {**GUIDE, "conv_filters": 16, "conv_layers": 4, "dense_layers": 1}
 
 
 def test_the_quickstart_is_the_default() -> None:

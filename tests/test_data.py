@@ -141,7 +141,10 @@ def test_the_split_follows_its_seed_and_nothing_else(tmp_path: Path) -> None:
 def test_a_class_of_one_image_cannot_be_split(tmp_path: Path) -> None:
     files = {name: content for name, content in FILES.items() if not name.startswith("train/dogs") or "00" in name}
     found = refusal(settings(tmp_path, as_zip(tmp_path, files)))
-    assert found == "pets.zip: class 'dogs' has 1 image(s) in train/, too few to split"
+    assert found == (
+        "pets.zip: class 'dogs' has 1 image(s) in train/, too few to split into "
+        "training and selection (data.selection_share); add more"
+    )
 
 
 def test_images_by_index_and_joined(tmp_path: Path) -> None:
@@ -209,12 +212,15 @@ def test_facts(tmp_path: Path) -> None:
         "train_images": 32,
         "selection_images": 8,
         "test_images": 20,
+        "test_counts": [10, 10],
         "skipped_files": [],
     }
-    files = {**FILES, "train/cats/text.jpg": b"no picture"}
+    one_more = FILES[next(name for name in FILES if name.startswith("validation/cats/"))]
+    files = {**FILES, "train/cats/text.jpg": b"no picture", "validation/cats/more.png": one_more}
     facts = data.load(settings(tmp_path, as_zip(tmp_path, files), max_bad_share=0.1)).facts()
     assert (facts["name"], facts["drawn"], facts["class_names"]) == ("pets.zip", False, ["bears", "cats", "dogs"])
-    assert (facts["train_images"], facts["selection_images"], facts["test_images"]) == (24, 6, 12)
+    assert (facts["train_images"], facts["selection_images"], facts["test_images"]) == (24, 6, 13)
+    assert facts["test_counts"] == [4, 5, 4]
     assert facts["skipped_files"] == ["train/cats/text.jpg"]
     assert len(facts["fingerprint"]) == 64
 
@@ -295,7 +301,7 @@ def test_no_more_than_five_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_a_class_of_unreadable_files_only(split: str, tmp_path: Path) -> None:
     files = {name: b"?" if name.startswith(f"{split}/cats/") else content for name, content in FILES.items()}
     text = refusal(settings(tmp_path, as_folder(tmp_path, files), max_bad_share=1.0))
-    assert text == f"pets: class 'cats' has no readable image in {split}/"
+    assert text == f"pets: class 'cats' has no readable image in {split}/; add some, or remove the class"
 
 
 def test_a_picture_of_too_many_pixels_is_one_bad_file(tmp_path: Path) -> None:
@@ -521,19 +527,30 @@ def test_a_cache_in_a_home_that_is_not_there(tmp_path: Path) -> None:
     [
         (
             {"train/cats/0.png": b"", "train/dogs/0.png": b""},
-            "wrong layout, no folder with both; expected train/<class>",
+            "wrong layout: found train/; add validation/<class>/, or give the class folders in train/ alone, of which "
+            "data.test_share becomes validation; expected train/<class>/<images> and",
         ),
-        ({"cats/0.png": b"", "dogs/0.png": b""}, "wrong layout, no folder with both; expected train/<class>/<images>"),
-        ({f"{top}/{name}": b"" for top in ("a", "b") for name in FILES}, "wrong layout, several folders with train/"),
-        ({name: b"" for name in FILES if "/cats/" in name}, "train/ holds one class only (cats); expected"),
-        ({n: b"" for n in FILES if n[:15] != "validation/dogs"}, "class 'dogs' is missing in validation/; expected"),
+        (
+            {"cats/0.png": b"", "dogs/0.png": b""},
+            "wrong layout: found cats/ and dogs/; cats/ holds 1 file(s), fewer than 5: add pictures, or remove it if "
+            "it is no class; expected train/<class>/<images>",
+        ),
+        (
+            {f"{top}/{name}": b"" for top in ("a", "b") for name in FILES},
+            "wrong layout: found several folders with train/",
+        ),
+        ({name: b"" for name in FILES if "/cats/" in name}, "train/ holds one class only (cats); put a folder"),
+        (
+            {n: b"" for n in FILES if n[:15] != "validation/dogs"},
+            "class 'dogs' is missing in validation/; put pictures",
+        ),
         (
             {**{n: b"" for n in FILES if n[:15] != "validation/dogs"}, "validation/dogs/": b""},
-            "class 'dogs' is empty in validation/; expected",
+            "class 'dogs' is empty in validation/; put pictures into validation/dogs/, or remove train/dogs/; expected",
         ),
         (
             {**{n: b"" for n in FILES if n[:10] != "train/dogs"}, "train/dogs/": b""},
-            "class 'dogs' is empty in train/; expected",
+            "class 'dogs' is empty in train/; put pictures into train/dogs/, or remove validation/dogs/; expected",
         ),
     ],
     ids=["no validation", "no split", "two roots", "one class", "class missing", "class empty", "class empty in train"],
@@ -547,7 +564,9 @@ def test_wrong_layouts(form: Form, files: dict[str, bytes], expected: str, tmp_p
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "pets").mkdir()
-    assert refusal(settings(tmp_path, tmp_path / "pets")).startswith("pets: wrong layout, no folder with both; ")
+    assert refusal(settings(tmp_path, tmp_path / "pets")).startswith(
+        "pets: wrong layout: found no files; expected train/"
+    )
 
 
 @pytest.mark.parametrize("share", [0.3, 0.99])

@@ -223,6 +223,22 @@ def test_json_and_exit_codes(tmp_path: Path) -> None:
         assert str(caught.value).startswith(message)
 
 
+def test_uneven_classes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four cats and two dogs to train on, two of each class to validate."""
+    files = {name: content for name, content in FILES.items() if name not in ("train/dogs/2.png", "train/dogs/3.png")}
+    base = config.load(base=quickstart(), overrides={"data.source": str(write_zip(tmp_path / "pets.zip", files))})
+    exploration.explore(base, as_json=False, figure=None)
+    said = "uneven classes: 66.7 % of the training images are of class cats; "
+    assert f"{said}always answering cats has an accuracy of 50.0 % on the test split\n" in capsys.readouterr().out
+    exploration.explore(base, as_json=True, figure=None)
+    assert json.loads(capsys.readouterr().out)["constant_answer"] is None
+    del files["validation/cats/1.png"]
+    base = config.load(base=quickstart(), overrides={"data.source": str(write_zip(tmp_path / "dogs.zip", files))})
+    exploration.explore(base, as_json=True, figure=None)
+    found = json.loads(capsys.readouterr().out)["constant_answer"]
+    assert found == {"class_name": "dogs", "accuracy": pytest.approx(2 / 3)}
+
+
 def test_json_lists_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {**FILES, "validation/dogs/copy.png": FILES["train/cats/0.png"]}
     base = config.load(base=quickstart(), overrides={"data.source": str(write_zip(tmp_path / "pets.zip", files))})

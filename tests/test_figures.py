@@ -82,8 +82,8 @@ def test_axes_have_units(drawings: list[Drawing]) -> None:
     assert "difference in accuracy (points), 95 % interval" in by_name["differences-images"]
     assert {"TPE (n=2)", "random search (n=2)"} <= by_name["best-trials"]
     captions = {drawing.name: drawing.caption for drawing in drawings}
-    assert "brief: tuned, 125 epochs 82.7 %" in captions["retrained"]
-    assert not any("brief: tuned" in text for text in by_name["retrained"])
+    assert "the guide: tuned, 125 epochs 82.7 %" in captions["retrained"]
+    assert not any("the guide: tuned" in text for text in by_name["retrained"])
 
 
 def test_the_axis_begins_below_what_was_known_early_on_and_not_at_the_first_guess(found: Comparison) -> None:

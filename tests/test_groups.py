@@ -119,10 +119,10 @@ def test_one_seed_twice_is_not_two_searches(tmp_path: Path) -> None:
 def test_a_method_that_is_called_like_another_is_not_taken_for_it(tmp_path: Path) -> None:
     studies = [
         invented(tmp_path / str(number), facts={"method": method})
-        for number, method in enumerate(["tpe", "TPE", "brief's configuration", "hyperband"])
+        for number, method in enumerate(["tpe", "TPE", "baseline", "hyperband"])
     ]
     assert {item.name for item in groups.group(studies)} == {
-        "TPE", "method TPE", "method brief's configuration", "hyperband"
+        "TPE", "method TPE", "method baseline", "hyperband"
     }  # fmt: skip
 
 

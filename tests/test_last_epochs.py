@@ -18,13 +18,13 @@ from catdog_ray.statistics import paired_difference
 
 
 def study(folder: Path, *, milestones: tuple[int, ...] = (6, 12), **changes: object) -> last_epochs.Runs:
-    """The runs of one search: what it found, and the brief's, each with two seeds to epoch 12."""
+    """The runs of one search: what it found, and the guide's, each with two seeds to epoch 12."""
     write_invented(folder, milestones=milestones, retrain_seeds=2, **changes)  # type: ignore[arg-type]
     return retrained.runs_by_milestone(group([audit.read(folder)]))
 
 
 def courses(folder: Path) -> dict[tuple[bool, int], list[float]]:
-    """Test accuracies epoch by epoch, straight from the rows, by whether they are the brief's and by seed."""
+    """Test accuracies epoch by epoch, straight from the rows, by whether they are the guide's and by seed."""
     found: dict[tuple[bool, int], list[float]] = {}
     for line in (folder / "retrain-epochs.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -59,7 +59,7 @@ def test_a_window_of_one_is_the_milestone(tmp_path: Path) -> None:
 
 
 def test_what_was_cut_short_is_compared_at_the_last_epoch_that_all_reached(tmp_path: Path) -> None:
-    """The brief's runs lack the last milestone, and end at epochs 10 and 9."""
+    """The guide's runs lack the last milestone, and end at epochs 10 and 9."""
     folder = tmp_path / "a"
     write_invented(folder, milestones=(6, 12), retrain_seeds=2)
     kept = []

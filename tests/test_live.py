@@ -345,8 +345,20 @@ def test_the_table_of_one_study(tmp_path: Path) -> None:
         ["trial-0007 (best)", "200", "90.0 %", "80.0 % (n=1, no interval)"],
         ["baseline", "125", "85.0 %", "75.0 % (n=1, no interval)"],
         ["baseline", "200", "85.0 %", "75.0 % (n=1, no interval)"],
-        ["brief: baseline", "200", "90.4 %", "91.8 % (reported on other data)"],
-        ["brief: tuned", "125", "82.4 %", "82.7 % (reported on other data)"],
+        ["the guide: baseline", "200", "90.4 %", "91.8 % (reported on other data)"],
+        ["the guide: tuned", "125", "82.4 %", "82.7 % (reported on other data)"],
+    ]
+
+
+def test_the_table_of_another_question_and_of_uneven_classes(tmp_path: Path) -> None:
+    """The guide's figures are of cats and dogs; a constant answer's stand where classes are uneven."""
+    data = {"name": "pets.zip", "drawn": False, "class_names": ["horses", "zebras"], "test_counts": [50, 150]}
+    folder = write_study(tmp_path / "zoo", quickstart(name="zoo"), trials=[trial_row(0)], data=data)
+    for seed in range(3):
+        StudyDirectory(folder).retrain.append(retrain_row("baseline", seed, 125, test_accuracy=0.75))
+    assert rows(printed([compare.read(folder)]))[1:] == [
+        ["baseline (best)", "125", "90.0 %", "75.0 % (n=3, all alike)"],
+        ["always zebras", "-", "-", "75.0 % (a constant answer)"],
     ]
 
 
@@ -392,8 +404,8 @@ def test_several_studies_stand_in_one_table(tmp_path: Path) -> None:
         ["quickstart", "trial-0007 (best)", "200"],
         ["quickstart", "baseline", "125"],
         ["quickstart", "baseline", "200"],
-        ["", "brief: baseline", "200"],
-        ["", "brief: tuned", "125"],
+        ["", "the guide: baseline", "200"],
+        ["", "the guide: tuned", "125"],
     ]
     assert lines[0].startswith("cpu (pets.zip, ")
     assert lines[1].startswith("quickstart (drawn data, ")

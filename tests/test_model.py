@@ -1,4 +1,4 @@
-"""The brief's network, by its shapes and counts."""
+"""The guide's network, by its shapes and counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BASELINE = HyperParameters.of(
 )
 
 
-def test_the_briefs_network_at_150_pixels():
+def test_the_guides_network_at_150_pixels():
     network = model.build(BASELINE, ModelSettings("valid", 4, 1), image_size=150, classes=2)
     assert [type(layer).__name__ for layer in network.layers] == (
         ["Conv2D", "MaxPooling2D"] * 4 + ["Dropout", "Flatten", "Dense", "Dense"]
@@ -29,7 +29,7 @@ def test_the_briefs_network_at_150_pixels():
     assert network.count_params() == convolutions + dense == 3_453_634
 
 
-def test_compiled_as_the_brief_says():
+def test_compiled_as_the_guide_says():
     network = model.build(BASELINE, ModelSettings("same", 4, 1), image_size=32, classes=2)
     assert network.loss == "sparse_categorical_crossentropy"
     assert isinstance(network.optimizer, keras.optimizers.Adam)

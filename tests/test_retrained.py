@@ -60,7 +60,7 @@ def test_the_same_baseline_run_in_two_searches_is_one_run(tmp_path: Path) -> Non
     assert (item.unit, item.test.n, item.optimism) == (SEEDS, 6, None)
 
 
-def test_the_briefs_optimism_is_that_of_a_trial_that_nobody_chose(tmp_path: Path) -> None:
+def test_the_guides_optimism_is_that_of_a_trial_that_nobody_chose(tmp_path: Path) -> None:
     """Where it ran to full length: here in every search, whose first trial it is."""
     studies = [audit.read(write_invented(tmp_path / str(seed), seed=seed, stopping=False)) for seed in (0, 10)]
     runs = retrained.runs_by_milestone(group(studies))
@@ -152,21 +152,21 @@ def test_searches_are_paired_by_seed_and_the_baseline_by_retraining_seed(tmp_pat
     pair = by_key["TPE", "random search", 4]
     assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
     assert pair.difference.mean == pytest.approx(np.mean([np.mean(tpe[s]) - np.mean(random[s]) for s in tpe]))
-    brief = {run.row.seed: run.row.test_accuracy for run in runs[BASELINE][4]}
+    plain = {run.row.seed: run.row.test_accuracy for run in runs[BASELINE][4]}
     against = by_key["TPE", BASELINE, 4].difference
-    assert against.mean == pytest.approx(np.mean([np.mean(tpe[s]) - (brief[s] + brief[s + 1]) / 2 for s in tpe]))
+    assert against.mean == pytest.approx(np.mean([np.mean(tpe[s]) - (plain[s] + plain[s + 1]) / 2 for s in tpe]))
     assert against.n == 3
 
 
-def test_searches_that_share_runs_of_the_brief_are_not_paired_with_it(tmp_path: Path) -> None:
+def test_searches_that_share_runs_of_the_guide_are_not_paired_with_it(tmp_path: Path) -> None:
     """Searches 0, 1 and 2 are retrained with seeds 0 and 1, 1 and 2, 2 and 3."""
     found = groups(tmp_path, seeds=(0, 1, 2))
     runs = retrained.runs_by_milestone(found)
     own = [float(np.mean(each)) for each in accuracy(found, "TPE", 4).values()]
-    brief = [run.row.test_accuracy for run in runs[BASELINE][4]]
-    assert (len(own), len(brief)) == (3, 4)
+    plain = [run.row.test_accuracy for run in runs[BASELINE][4]]
+    assert (len(own), len(plain)) == (3, 4)
     by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
-    assert by_key["TPE", BASELINE, 4].difference == unpaired_difference(own, brief)
+    assert by_key["TPE", BASELINE, 4].difference == unpaired_difference(own, plain)
     assert by_key["TPE", BASELINE, 4].unit == SEARCHES
 
 
@@ -196,12 +196,12 @@ def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
     later, earlier = accuracy(several, "TPE", 6), accuracy(several, "TPE", 4)
     assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
     assert pair.difference.mean == pytest.approx(np.mean([np.mean(later[s]) - np.mean(earlier[s]) for s in later]))
-    # The brief's configuration was searched by nobody: its runs count, each retraining seed once.
+    # The guide's configuration was searched by nobody: its runs count, each retraining seed once.
     pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[-1]
     rows = {(row.seed, row.milestone): row.test_accuracy for item in several for study in item.studies
             for row in study.retrain if row.configuration == "baseline"}  # fmt: skip
     seeds = sorted({seed for seed, _ in rows})
-    assert (pair.first, pair.unit, pair.difference.n) == ("brief's configuration, 6 epochs", SEEDS, len(seeds))
+    assert (pair.first, pair.unit, pair.difference.n) == ("baseline, 6 epochs", SEEDS, len(seeds))
     assert pair.difference == paired_difference([rows[s, 6] for s in seeds], [rows[s, 4] for s in seeds])
 
 

@@ -35,7 +35,7 @@ def message(**overrides: Any) -> str:
     return str(caught.value)
 
 
-def test_the_briefs_five_in_the_briefs_order() -> None:
+def test_the_guides_five_in_the_guides_order() -> None:
     assert HYPERPARAMETERS == ("learning_rate", "dropout_rate", "conv_filters", "conv_kernel", "dense_units")
 
 

@@ -21,8 +21,9 @@ from PIL import Image, features
 
 from catdog_ray import sources
 from catdog_ray.decoding import Unreadable, decode
+from catdog_ray.layout import find_layout
 from catdog_ray.settings import DataError, UserError
-from catdog_ray.sources import FolderReader, ZipReader, find_layout
+from catdog_ray.sources import FolderReader, ZipReader
 
 LAYOUT = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"
 
@@ -465,36 +466,111 @@ def test_a_class_may_be_called_like_a_split() -> None:
     assert [shown for _, shown, _ in entries["validation"]] == ["validation/train/1.jpg", "validation/validation/1.jpg"]
 
 
-NEITHER = "wrong layout, no folder with both"
+ALONE = "or give the class folders in train/ alone, of which data.test_share becomes validation"
+ONE_FOLDER = "give one of them alone"
+ONE_CLASS = "train/ holds one class only (cats); put a folder of each other class beside it"
 
 
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ([], NEITHER),
-        (["a.jpg", "cats/b.jpg"], NEITHER),
-        (["train/cats/a.jpg", "train/dogs/b.jpg"], NEITHER),
-        (["validation/cats/a.jpg", "validation/dogs/b.jpg"], NEITHER),
-        (["train/a.jpg", "validation/b.jpg"], NEITHER),
-        (["Train/cats/a.jpg", "Train/dogs/b.jpg", "Validation/cats/c.jpg", "Validation/dogs/d.jpg"], NEITHER),
-        ([f"two/folders/{name}" for name in PLAIN], NEITHER),
-        (["one/train/cats/a.jpg", "other/validation/cats/b.jpg"], NEITHER),
+        ([], "wrong layout: found no files"),
+        (
+            ["a.jpg", "b.jpg"],
+            "wrong layout: found files such as a.jpg and no folders; "
+            "move the pictures of each class into a folder of its own",
+        ),
+        (
+            ["a.jpg", "cats/b.jpg"],
+            "wrong layout: found cats/; this is one class only: put a folder of each other class beside it",
+        ),
+        (
+            ["train/cats/a.jpg", "train/dogs/b.jpg"],
+            f"wrong layout: found train/; add validation/<class>/, {ALONE}",
+        ),
+        (
+            ["validation/cats/a.jpg", "validation/dogs/b.jpg"],
+            f"wrong layout: found validation/; add train/<class>/, {ALONE.replace('train/', 'validation/')}",
+        ),
+        (
+            ["train/a.jpg", "validation/b.jpg"],
+            "wrong layout: found train/ and validation/; train/ and validation/ have no class folders: "
+            "move the pictures of each class into train/<class>/ and validation/<class>/",
+        ),
+        (
+            ["train/a.jpg", "validation/cats/b.jpg"],
+            "wrong layout: found train/ and validation/; train/ has no class folders: "
+            "move the pictures of each class into train/<class>/",
+        ),
+        (
+            [*PLAIN[:2], "test/c.jpg"],
+            "wrong layout: found train/ and test/; test/ has no class folders: "
+            f"sort its pictures into validation/<class>/, {ALONE}",
+        ),
+        (
+            [name.replace("validation/", "val/") for name in PLAIN],
+            "wrong layout: found train/ and val/; rename val/ to validation/",
+        ),
+        (
+            [name.replace("validation/", "pets/test_set/").replace("train/", "pets/train/") for name in PLAIN],
+            "wrong layout: found train/ and test_set/ in pets/; rename test_set/ to validation/",
+        ),
+        (
+            ["Train/cats/a.jpg", "Train/dogs/b.jpg", "Valid/cats/c.jpg", "Valid/dogs/d.jpg", "test/e.jpg"],
+            "wrong layout: found Train/, Valid/ and test/; rename Train/ to train/ and Valid/ to validation/",
+        ),
+        (
+            [f"two/folders/{name}" for name in PLAIN],
+            "wrong layout: found train/ and validation/ in two/folders/; give (or pack) the folder folders/ itself",
+        ),
+        (
+            ["one/train/cats/a.jpg", "other/validation/cats/b.jpg"],
+            "wrong layout: found one/ and other/; "
+            "put train/ and validation/ beside each other, and the classes into both: train/<class>/",
+        ),
         (
             [f"{top}/{name}" for top in ("one", "other") for name in PLAIN],
-            "wrong layout, several folders with train/ and validation/",
+            f"wrong layout: found several folders with train/ and validation/, one/ and other/; {ONE_FOLDER}",
         ),
-        ([*PLAIN, *(f"copy/{name}" for name in PLAIN)], "wrong layout, several folders with train/ and validation/"),
-        (["train/cats/a.jpg", "validation/cats/b.jpg"], "train/ holds one class only (cats)"),
         (
-            ["train/cats/a.jpg", "validation/cats/b.jpg", "validation/dogs/c.jpg"],
-            "train/ holds one class only (cats)",
+            [*PLAIN, *(f"copy/{name}" for name in PLAIN)],
+            f"wrong layout: found several folders with train/ and validation/, the top and copy/; {ONE_FOLDER}",
         ),
-        ([*PLAIN[:3]], "class 'dogs' is missing in validation/"),
-        ([*PLAIN, "validation/birds/e.jpg"], "class 'birds' is missing in train/"),
-        ([*PLAIN, "train/birds/e.jpg"], "class 'birds' is missing in validation/"),
-        ([*PLAIN, "train/birds/", "validation/birds/e.jpg"], "class 'birds' is empty in train/"),
-        ([*PLAIN[:3], "validation/dogs/"], "class 'dogs' is empty in validation/"),
-        ([*PLAIN[:3], "validation/dogs/.DS_Store", "validation/dogs/"], "class 'dogs' is empty in validation/"),
+        (["train/cats/a.jpg", "validation/cats/b.jpg"], ONE_CLASS),
+        (["train/cats/a.jpg", "validation/cats/b.jpg", "validation/dogs/c.jpg"], ONE_CLASS),
+        (
+            [*PLAIN[:3]],
+            "class 'dogs' is missing in validation/; put pictures into validation/dogs/, or remove train/dogs/",
+        ),
+        (
+            [*PLAIN, "validation/birds/e.jpg"],
+            "class 'birds' is missing in train/; put pictures into train/birds/, or remove validation/birds/",
+        ),
+        (
+            [*PLAIN, "train/birds/e.jpg"],
+            "class 'birds' is missing in validation/; put pictures into validation/birds/, or remove train/birds/",
+        ),
+        (
+            [*PLAIN, "train/birds/", "validation/birds/e.jpg"],
+            "class 'birds' is empty in train/; put pictures into train/birds/, or remove validation/birds/",
+        ),
+        (
+            [*PLAIN[:3], "validation/dogs/"],
+            "class 'dogs' is empty in validation/; put pictures into validation/dogs/, or remove train/dogs/",
+        ),
+        (
+            [*PLAIN[:3], "validation/dogs/.DS_Store", "validation/dogs/"],
+            "class 'dogs' is empty in validation/; put pictures into validation/dogs/, or remove train/dogs/",
+        ),
+        (
+            [*PLAIN[:2], "validation/Cat/c.jpg", "validation/dog/d.jpg"],
+            "train/ alone has cats/ and dogs/, validation/ alone has Cat/ and dog/; "
+            "rename validation/Cat/ to cats/ and validation/dog/ to dogs/",
+        ),
+        (
+            [*PLAIN[:2], "validation/cats/c.jpg", "validation/hounds/d.jpg"],
+            "train/ alone has dogs/, validation/ alone has hounds/; give each class one name in both",
+        ),
     ],
 )
 def test_wrong_layouts_are_told_apart(names: list[str], expected: str) -> None:
@@ -527,17 +603,67 @@ def test_classes_alone_are_split(top: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "expected"),
     [
-        [f"cats/{i}.png" for i in range(10)],
-        [f"{name}/{i}.png" for name in ("cats", "dogs") for i in range(4)],
-        [f"{name}/{i}.png" for name in ("training_set", "test_set") for i in range(10)],
-        [f"train/{name}/{i}.png" for name in ("cats", "dogs") for i in range(10)],
-        [f"{top}/{name}/{i}.png" for top in ("a", "b") for name in ("cats", "dogs") for i in range(2)],
-        [f"{i}.png" for i in range(30)],
+        (
+            [f"cats/{i}.png" for i in range(10)],
+            "found cats/; this is one class only: put a folder of each other class beside it",
+        ),
+        (
+            [f"{name}/{i}.png" for name in ("cats", "dogs") for i in range(4)],
+            "found cats/ and dogs/; cats/ holds 4 file(s), fewer than 5: add pictures, or remove it if it is no class",
+        ),
+        (
+            [f"{name}/{i}.png" for name in ("training_set", "test_set") for i in range(10)],
+            "found training_set/ and test_set/; training_set/ and test_set/ have no class folders: "
+            "move the pictures of each class into train/<class>/ and validation/<class>/",
+        ),
+        (
+            [f"train/{name}/{i}.png" for name in ("cats", "dogs") for i in range(10)],
+            f"found train/; add validation/<class>/, {ALONE}",
+        ),
+        (
+            [f"{top}/{name}/{i}.png" for top in ("a", "b") for name in ("cats", "dogs") for i in range(2)],
+            "found a/ and b/; a/ holds 4 file(s), fewer than 5: add pictures, or remove it if it is no class",
+        ),
+        (
+            [f"{name}/{part}/{i}.png" for name in ("cats", "dogs") for part in ("train", "val") for i in range(9)],
+            "found cats/ and dogs/; "
+            "put train/ and validation/ beside each other, and the classes into both: train/<class>/",
+        ),
+        (
+            [f"{name}/{i}.png" for name in ("car", "plane", "train") for i in range(9)],
+            "found train/, car/ and plane/; a class called train/ would be taken for a split: rename it",
+        ),
+        (
+            [f"a/b/{name}/{i}.png" for name in ("cats", "dogs") for i in range(9)],
+            "found cats/ and dogs/ in a/b/; give (or pack) the folder b/ itself",
+        ),
+        (
+            [f"{name}/{i}.png" for name in "abcdef" for i in range(3)],
+            "found a/, b/, c/ and 3 more; a/ holds 3 file(s), fewer than 5: add pictures, or remove it if it is no "
+            "class",
+        ),
+        (
+            [f"{i}.png" for i in range(30)],
+            "found files such as 0.png and no folders; move the pictures of each class into a folder of its own",
+        ),
     ],
-    ids=["one class", "too few", "other splits", "no validation", "too few below", "no folders"],
+    ids=[
+        "one class",
+        "too few",
+        "other splits",
+        "no validation",
+        "too few below",
+        "splits in classes",
+        "a class called train",
+        "too deep",
+        "many",
+        "no folders",
+    ],
 )
-def test_what_is_not_classes_alone(names: list[str]) -> None:
-    with pytest.raises(DataError, match=r"wrong layout, no folder with both; expected train/<class>/<images> and"):
+def test_what_is_not_classes_alone(names: list[str], expected: str) -> None:
+    with pytest.raises(DataError) as caught:
         find_layout("shapes", names, test_share=0.2)
+    tail = f"{LAYOUT}, or <class>/<images> alone with 5 images a class or more"
+    assert str(caught.value) == f"shapes: wrong layout: {expected}; {tail}"

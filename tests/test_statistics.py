@@ -13,6 +13,7 @@ from catdog_ray.statistics import (
     Difference,
     calibration,
     confusion_matrix,
+    estimate,
     interquartile_band,
     interquartile_mean,
     paired_bootstrap,
@@ -135,6 +136,28 @@ def test_calibration_by_hand() -> None:
 def test_differences_alike_but_for_rounding_have_no_interval() -> None:
     found = paired_difference([0.3, 0.1 + 0.2], [0.0, 0.0])
     assert (found.n, found.low, found.high, found.is_shown) == (2, None, None, False)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0, 540.0, 5.6e13])
+def test_seeds_that_are_all_alike_have_no_interval(value: float) -> None:
+    """Whatever rounding makes of their mean; an interval of no width would claim that all other seeds agree."""
+    found = estimate([value] * 3, cut=False)
+    assert (found.n, found.sd, found.low, found.high, found.is_alike) == (3, 0.0, None, None, True)
+    assert found.mean == pytest.approx(value)
+    apart = estimate([value, value, value + 1e-3 * max(1.0, value)], cut=False)
+    assert apart.low is not None
+    assert not apart.is_alike
+    assert not estimate([value], cut=False).is_alike
+
+
+def test_differences_say_that_they_are_alike_and_one_alone_does_not() -> None:
+    same, other = [0.7, 0.7, 0.7], [0.6, 0.6, 0.6]
+    assert paired_difference([0.7, 0.8, 0.9], [0.6, 0.7, 0.8]).is_alike
+    assert unpaired_difference(same, other).is_alike
+    assert not paired_difference([0.7], [0.6]).is_alike
+    assert not unpaired_difference(same, [0.6]).is_alike
+    assert not unpaired_difference(same, [0.5, 0.6]).is_alike
+    assert paired_bootstrap(np.zeros(10)).is_alike
 
 
 def test_one_side_without_a_spread_has_welchs_interval() -> None:

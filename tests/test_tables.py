@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, tables, words
+from catdog_ray import audit, comparison, figures, summary, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
+from catdog_ray.evenness import Constant
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import Compared
-from catdog_ray.statistics import Difference
+from catdog_ray.statistics import Difference, Estimate
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,48 @@ def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
     assert {table.section for table in made} <= set(tables.SECTIONS)
 
 
-def test_the_briefs_four_figures_stand_beside(found: Comparison) -> None:
+def test_the_guides_four_figures_stand_beside(found: Comparison) -> None:
     rows = titled(found, "Accuracy after retraining").rows[-2:]
     assert [row[:5] for row in rows] == [
-        ("brief: baseline", "200", "1 run", "90.4 %", "91.8 %"),
-        ("brief: tuned", "125", "1 run", "82.4 %", "82.7 %"),
+        ("the guide: baseline", "200", "1 run", "90.4 %", "91.8 %"),
+        ("the guide: tuned", "125", "1 run", "82.4 %", "82.7 %"),
     ]
+
+
+def with_facts(found: Comparison, **facts: object) -> Comparison:
+    """The same with other facts of the data in its first study, which are those of all."""
+    first = found.groups[0].studies[0]
+    changed = replace(first, facts={**first.facts, "data": {**first.facts["data"], **facts}})
+    group = replace(found.groups[0], studies=(changed, *found.groups[0].studies[1:]))
+    return replace(found, groups=(group, *found.groups[1:]))
+
+
+def test_the_guides_figures_are_not_of_another_question(found: Comparison) -> None:
+    other = with_facts(found, class_names=["circles", "squares"])
+    assert titled(other, "Accuracy after retraining").rows[-1][0] == "baseline"
+    assert "guide" in tables.markdown(found)
+    assert "guide" not in tables.markdown(other)
+    captions = {drawing.name: drawing.caption for drawing in figures.draw(other)}
+    assert captions["retrained"] == "Marks are means, lines Student's t intervals over n; a mark alone has none."
+
+
+def test_a_constant_answer_stands_beside_where_classes_are_uneven(found: Comparison) -> None:
+    assert found.constant is None
+    uneven = replace(found, constant=Constant("dogs", 0.8))
+    table = titled(uneven, "Accuracy after retraining")
+    assert table.rows[-3] == ("always dogs", "-", "-", "-", "80.0 %", "-", "none", "-")
+    assert "The classes are uneven: always dogs is a constant answer's accuracy." in table.note
+    assert any(text.endswith("; always dogs, a constant answer, 80.0 %.") for text in summary.sentences(uneven))
+
+
+def test_what_is_all_alike_has_no_interval() -> None:
+    alike, one = Estimate(3, 0.9, 0.0, None, None), Estimate(1, 0.9, None, None, None)
+    assert tables.accuracy_cells(alike) == ("90.0 %", "0.0", "all alike")
+    assert tables.accuracy_cells(one) == ("90.0 %", "-", "none")
+    assert tables.interval_cell(Difference(3, 0.1, 0.0, None, None), signed=True) == "all alike"
+    assert tables.interval_cell(Difference(3, 0.1, 0.1, -0.05, 0.25), signed=True) == "-5.0 to +25.0"
+    assert tables._signed(alike) == "+90.0 points (n=3, all alike: no difference shown)"
+    assert tables._loss_span(alike) == " (all alike)"
 
 
 def test_a_tables_figures_are_the_comparisons(found: Comparison) -> None:
@@ -99,7 +136,7 @@ def test_one_search_speaks_of_its_configuration_alone(found: Comparison) -> None
     assert tables.verdict(found, longer) == "TPE, 6 epochs above TPE, 4 epochs"
 
 
-def test_the_best_configurations_stand_with_the_briefs(found: Comparison) -> None:
+def test_the_best_configurations_stand_with_the_baseline(found: Comparison) -> None:
     table = titled(found, "The best configuration of each search")
     best = best_trial(found.groups[0].studies[0].trials)
     assert best is not None
@@ -112,7 +149,7 @@ def test_the_best_configurations_stand_with_the_briefs(found: Comparison) -> Non
         f"{best.trial + 1} of {count}",
         *values,
     ]
-    assert table.rows[-1] == ("brief's configuration", "-", "-", "-", "0.001", "0.5", "32", "3", "512")
+    assert table.rows[-1] == ("baseline", "-", "-", "-", "0.001", "0.5", "32", "3", "512")
 
 
 def test_unequal_ends_are_named_so(found: Comparison) -> None:

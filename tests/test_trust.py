@@ -76,7 +76,7 @@ def test_models_that_are_equally_good_on_every_image_raise_no_more_either() -> N
     right = [found.probabilities.argmax(axis=1) == found.true for found in (first, second)]
     differences = right[0].astype(float) - right[1]
     assert np.any(differences != 0)
-    # As many images as the brief's test set has would take long here; a few hundred show the same.
+    # As many images as the guide's test set has would take long here; a few hundred show the same.
     rng = np.random.default_rng(5)
     resamplings = 600
     tossed = rng.choice(differences, (resamplings, 300)) * rng.choice([-1.0, 1.0], (resamplings, 300))

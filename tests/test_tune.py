@@ -132,7 +132,7 @@ def assert_whole(folder: Path, trials: int) -> None:
 
 
 def test_the_main_job_from_the_command_line(tmp_path: Path):
-    """One process, no warning on stderr, every file of a study, the table with the brief's figures."""
+    """One process, no warning on stderr, every file of a study, the table with the guide's figures."""
     done = run(command(tmp_path, "--num-samples", "3", "--name", "job", retrain__seeds=2, **DASHBOARD))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -68,7 +68,7 @@ def test_any_policy_gives_the_generators_own_pixels(policy: dict, height: int, w
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (150, 150), (256, 90), (31, 200), (1, 1)])
-def test_the_briefs_policy_in_many_pictures(height: int, width: int):
+def test_the_guides_policy_in_many_pictures(height: int, width: int):
     policy = {"horizontal_flip": True, "rotation_range": 45, "zoom_range": 0.5}
     assert worst(policy, pictures(24, height, width, 1), 2) < TOLERANCE
 

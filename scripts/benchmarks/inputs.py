@@ -13,7 +13,7 @@ from benchmarks.measure import Measurement, Row, in_turn
 
 THREADS = 2
 BASELINE = {"learning_rate": 1e-3, "dropout_rate": 0.5, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
-"""The brief's network at its own width."""
+"""The guide's network at its own width."""
 
 DIFFERENT = 320
 

@@ -20,7 +20,7 @@ LABELS = {
     "keras-tuner": "Keras Tuner oracle",
     "keras-tuner-stock": "Keras Tuner, stock",
 }
-BRIEF = "brief's configuration"
+BASELINE = "baseline"
 
 
 def table(studies: list[Path], file: str) -> pd.DataFrame:
@@ -34,9 +34,9 @@ def table(studies: list[Path], file: str) -> pd.DataFrame:
 
 
 def estimate(values: pd.Series) -> dict[str, Any]:
-    """Mean, sd and SciPy's own t interval, of no width where all values are alike; uncut."""
+    """Mean, sd and SciPy's own t interval, none where all values are alike; uncut."""
     mean, sd = float(values.mean()), float(values.std())
-    low, high = mean, mean
+    low, high = None, None
     if sd > 0:
         low, high = map(float, scipy.stats.t.interval(0.95, len(values) - 1, loc=mean, scale=values.sem()))
     return {"n": len(values), "mean": mean, "sd": sd, "low": low, "high": high}
@@ -44,6 +44,8 @@ def estimate(values: pd.Series) -> dict[str, Any]:
 
 def cut(found: dict[str, Any]) -> dict[str, Any]:
     """An accuracy's interval stays within 0 and 1."""
+    if found["low"] is None:
+        return found
     return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 
@@ -106,17 +108,17 @@ def methods(studies: list[Path], trials: pd.DataFrame, epochs: pd.DataFrame) -> 
 
 
 def tuned_and_baseline(studies: list[Path], trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Retraining rows of each study's best configuration, and of the brief's (each seed once)."""
+    """Retraining rows of each study's best configuration, and of the guide's (each seed once)."""
     rows = table(studies, "retrain.jsonl")
     rows["point"] = rows.hyperparameters.map(lambda point: json.dumps(point, sort_keys=True))
     best = best_trials(trials).set_index("study").hyperparameters.map(lambda point: json.dumps(point, sort_keys=True))
-    brief = json.dumps(json.loads((studies[0] / "study.json").read_text())["config"]["baseline"], sort_keys=True)
+    given = json.dumps(json.loads((studies[0] / "study.json").read_text())["config"]["baseline"], sort_keys=True)
     tuned = rows[rows.point == rows.study.map(best)]
-    return tuned, rows[rows.point == brief].drop_duplicates(["seed", "milestone"])
+    return tuned, rows[rows.point == given].drop_duplicates(["seed", "milestone"])
 
 
 def retrained(tuned: pd.DataFrame, baseline: pd.DataFrame) -> list[dict[str, Any]]:
-    """Test accuracy per method and milestone over searches, and of the brief's configuration over seeds."""
+    """Test accuracy per method and milestone over searches, and of the guide's configuration over seeds."""
     found = []
     for (method, milestone), rows in tuned.groupby(["method", "milestone"]):
         by_study = rows.groupby("study")
@@ -134,12 +136,12 @@ def retrained(tuned: pd.DataFrame, baseline: pd.DataFrame) -> list[dict[str, Any
         )
     for milestone, rows in baseline.groupby("milestone"):
         test = cut(estimate(rows.test_accuracy))
-        found.append({"name": BRIEF, "milestone": int(milestone), "unit": "retraining seeds", "test": test})
+        found.append({"name": BASELINE, "milestone": int(milestone), "unit": "retraining seeds", "test": test})
     return found
 
 
 def differences(trials: pd.DataFrame, tuned: pd.DataFrame, baseline: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of every two methods, paired by the seed of the search; against the brief's configuration too."""
+    """Of every two methods, paired by the seed of the search; against the guide's configuration too."""
     order = [name for name in LABELS.values() if name in set(trials.method)]
     best = best_trials(trials).set_index(["method", "search_seed"]).objective
     means = tuned.groupby(["milestone", "method", "search_seed"]).test_accuracy.mean()
@@ -159,11 +161,11 @@ def differences(trials: pd.DataFrame, tuned: pd.DataFrame, baseline: pd.DataFram
         found.append({"quantity": "test accuracy", "milestone": None, **sides, "unit": "searches", "difference": apart})
     for first, milestone in itertools.product(order, sorted(set(tuned.milestone))):
         own = tuned[(tuned.method == first) & (tuned.milestone == milestone)]
-        brief = baseline[baseline.milestone == milestone].set_index("seed").test_accuracy
-        both = own.assign(brief=own.seed.map(brief)).groupby("search_seed")[["test_accuracy", "brief"]].mean()
-        apart = difference(both.test_accuracy, both.brief)
+        given = baseline[baseline.milestone == milestone].set_index("seed").test_accuracy
+        both = own.assign(given=own.seed.map(given)).groupby("search_seed")[["test_accuracy", "given"]].mean()
+        apart = difference(both.test_accuracy, both.given)
         found.append(
-            {"quantity": "test accuracy", "milestone": int(milestone), "first": first, "second": BRIEF,
+            {"quantity": "test accuracy", "milestone": int(milestone), "first": first, "second": BASELINE,
              "unit": "searches", "difference": apart}
         )  # fmt: skip
     return found
