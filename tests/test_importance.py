@@ -10,8 +10,10 @@ import optuna
 import pytest
 from make_rows import quickstart, trial_row
 
-from catdog_ray.importance import RESAMPLED_TRIALS, importance, intervals
+from catdog_ray import importance as module
+from catdog_ray.importance import FEWEST_RESAMPLES, RESAMPLED_TRIALS, RESAMPLES, importance, intervals
 from catdog_ray.records import TrialRow
+from catdog_ray.statistics import SEED
 
 SPACE = quickstart().space
 
@@ -71,6 +73,29 @@ def test_nothing_is_said_of_too_few_or_equal_trials(given: list[TrialRow]) -> No
     assert importance(given, SPACE) is None
 
 
+def test_ten_trials_are_enough() -> None:
+    found = importance(rows(10), SPACE)
+    assert found is not None
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_of_very_many_trials_some_are_taken_at_even_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    third = importance(rows(101)[::3], SPACE)
+    monkeypatch.setattr(module, "MOST_TRIALS", 50)
+    assert importance(rows(101), SPACE) == third
+    assert importance(rows(100), SPACE) == importance(rows(100)[::2], SPACE) != third
+
+
+def test_optuna_speaks_as_it_did_before() -> None:
+    before = optuna.logging.get_verbosity()
+    try:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        importance(rows(10), SPACE)
+        assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def test_intervals_hold_the_share_and_are_narrow_where_one_thing_decides() -> None:
     shares, found = importance(rows(200), SPACE), intervals(rows(200), SPACE)
     assert shares is not None
@@ -80,6 +105,15 @@ def test_intervals_hold_the_share_and_are_narrow_where_one_thing_decides() -> No
     assert 0.7 < low <= shares["learning_rate"] <= high <= 1
     assert all(0 <= low <= high < 0.3 for name, (low, high) in found.items() if name != "learning_rate")
     assert intervals(rows(200), SPACE) == found
+
+
+def test_intervals_are_quantiles_over_trials_drawn_with_replacement() -> None:
+    rng, given = np.random.default_rng(SEED), rows(20)
+    samples = ([given[i] for i in rng.integers(0, 20, 20)] for _ in range(RESAMPLES))
+    shares = [found["learning_rate"] for sample in samples if (found := importance(sample, SPACE)) is not None]
+    found = intervals(given, SPACE)
+    assert found is not None
+    assert found["learning_rate"] == pytest.approx((np.quantile(shares, 0.025), np.quantile(shares, 0.975)))
 
 
 def scored(objectives: list[float]) -> list[TrialRow]:
@@ -96,9 +130,12 @@ def test_of_few_trials_nothing_is_certain() -> None:
     assert max(high - low for low, high in found.values()) > 0.5
 
 
-def test_there_are_no_intervals_where_they_would_take_too_long() -> None:
+def test_there_are_no_intervals_where_they_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert intervals(rows(9), SPACE) is None
     assert intervals(rows(RESAMPLED_TRIALS // 39), SPACE) is None
+    monkeypatch.setattr(module, "RESAMPLED_TRIALS", 12 * FEWEST_RESAMPLES)
+    assert intervals(rows(12), SPACE) is not None
+    assert intervals(rows(13), SPACE) is None
 
 
 def test_a_best_tenth_that_scores_as_all_others_says_nothing() -> None:
