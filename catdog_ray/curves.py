@@ -105,7 +105,7 @@ def band(curves: Sequence[StepCurve], *, points: int = 120) -> Band | None:
     if not curves or any(curve.at.size == 0 for curve in curves):
         return None
     start, end = max(curve.at[0] for curve in curves), max(curve.end for curve in curves)
-    grid = np.linspace(start, max(start, end), points)
+    grid = np.linspace(start, end, points)
     values = np.stack([curve.on(grid) for curve in curves])
     low, high = interquartile_band(values)
     return Band(grid, interquartile_mean(values), low, high, len(curves))

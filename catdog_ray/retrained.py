@@ -306,7 +306,7 @@ def _paired_values(
         others = list(b) if against_baseline else second.get(seed, [])
         if against_baseline:
             runs, others = _on_both_sides(runs, others, lambda run: run.row.seed)
-        if runs and others:
+        if others:
             pairs.append((_mean_accuracy(runs), _mean_accuracy(others)))
     return SEARCHES, pairs
 

@@ -88,6 +88,8 @@ def test_a_study_without_predictions_is_whole_too(folder: Path) -> None:
         ("trials.jsonl", 2, {"elapsed_s": 0.1}, r"of trial 2 came at .* after the trial's end"),
         ("trials.jsonl", 2, {"elapsed_s": -5.0}, r"of trial 2 came at .* after the trial's end"),
         ("epochs.jsonl", 0, {"elapsed_s": -1.0}, r"epoch 1 of trial 0 came at -1\.0 s, before the one before it"),
+        ("epochs.jsonl", 1, {"elapsed_s": 0.0}, r"epoch 2 of trial 0 came at 0\.0 s, before the one before it"),
+        ("trials.jsonl", 5, {"objective": 0.9}, r"trial 5: objective is 0\.9, its epochs give 0\.\d+ by the rule"),
         ("epochs.jsonl", 3, {"elapsed_s": 1e9}, r"of trial \d came at 1000000000\.0 s"),
         ("epochs.jsonl", 3, {"multiply_adds": 7}, r"trial \d has other multiply_adds than in trials\.jsonl"),
         ("retrain-epochs.jsonl", 2, {"epoch": 2}, r"has epoch 2 where 3 was due"),
@@ -103,7 +105,10 @@ def test_a_study_without_predictions_is_whole_too(folder: Path) -> None:
         ("predictions.jsonl", 5, {"file": "0"}, r"is about other test images than baseline, seed 0, epoch 4"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, None]}, r"must have 2 probabilities in 0 to 1"),
         ("predictions.jsonl", 5, {"probabilities": [0.5, 0.2]}, r"must add up to 1"),
-        ("predictions.jsonl", 5, {"probabilities": [0.5, 0.55]}, r"must add up to 1"),
+        ("predictions.jsonl", 5, {"probabilities": [0.5, 0.502]}, r"must add up to 1"),
+        ("predictions.jsonl", 5, {"probabilities": [0.5, 0.25, 0.25]}, r"must have 2 probabilities in 0 to 1"),
+        ("predictions.jsonl", 5, {"probabilities": [-0.1, 1.1]}, r"must have 2 probabilities in 0 to 1"),
+        ("predictions.jsonl", 5, {"true_class": "cats"}, r"is about other test images than baseline, seed 0, epoch 4"),
         ("predictions.jsonl", 5, {"true_class": "bears"}, r"true_class must be one of \['cats', 'dogs'\], got 'bears'"),
         ("predictions.jsonl", 5, {"file": "x"}, r"seed 0, epoch 4"),
     ],
@@ -125,6 +130,73 @@ def test_an_objective_that_is_a_little_off_is_named(folder: Path) -> None:
         audit.read(folder)
 
 
+def test_rows_may_lie_in_any_order(folder: Path) -> None:
+    """Trials are written as they end."""
+    whole = audit.read(folder)
+    for name in ("trials.jsonl", "retrain-epochs.jsonl", "predictions.jsonl"):
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(lines[::-1]))
+    found = audit.read(folder)
+    assert found.trials == whole.trials
+    assert all(found.predictions[run].files == item.files for run, item in whole.predictions.items())
+
+
+def test_probabilities_may_be_certain_and_a_little_off(folder: Path) -> None:
+    change(folder / "predictions.jsonl", 5, {"probabilities": [0.0, 1.0]})
+    change(folder / "predictions.jsonl", 7, {"probabilities": [0.3, 0.7005]})
+    found = next(iter(audit.read(folder).predictions.values()))
+    assert found.probabilities.shape == (40, 2)
+
+
+def test_a_failed_trial_needs_no_objective(folder: Path) -> None:
+    change(folder / "trials.jsonl", 5, {"objective": None})
+    assert audit.read(folder).trials[5].objective is None
+
+
+@pytest.mark.parametrize(("images", "is_refused"), [(-3, True), (-2, False), (2, False), (3, True)])
+def test_two_images_may_be_rounded_differently(images: int, is_refused: bool, folder: Path) -> None:
+    """Of 40, between a run's row and its predictions, and between its row and its epoch."""
+    row = json.loads((folder / "retrain.jsonl").read_text().splitlines()[1])
+    assert row["milestone"] == 6
+    shifted = {"test_accuracy": row["test_accuracy"] + images / 40}
+    change(folder / "retrain.jsonl", 1, shifted)
+    change(folder / "retrain-epochs.jsonl", 5, shifted)
+    for kept in ("predictions.jsonl", "retrain-epochs.jsonl"):
+        if is_refused:
+            with pytest.raises(RecordError, match=rf"{kept}.*test_accuracy is|test_accuracy is .*{kept} has"):
+                audit.read(folder)
+        else:
+            assert audit.read(folder).retrain[1].test_accuracy == shifted["test_accuracy"]
+        (folder / "predictions.jsonl").unlink(missing_ok=True)
+        change(folder / "retrain-epochs.jsonl", 5, {"test_accuracy": row["test_accuracy"]})
+
+
+def test_an_image_that_is_there_twice_is_named(folder: Path) -> None:
+    lines = (folder / "predictions.jsonl").read_text().splitlines(keepends=True)
+    (folder / "predictions.jsonl").write_text("".join([lines[0], *lines]))
+    with pytest.raises(RecordError, match="must have 40 images once each, got 41 rows"):
+        audit.read(folder)
+
+
+def test_the_guides_configuration_is_no_other_trials(folder: Path) -> None:
+    trial = json.loads((folder / "trials.jsonl").read_text().splitlines()[3])
+    values = {"trial": 3, "hyperparameters": trial["hyperparameters"], "selection_objective": trial["objective"]}
+    change(folder / "retrain.jsonl", -1, values)
+    with pytest.raises(RecordError, match=r"baseline, .* has other hyperparameters than config\.baseline"):
+        audit.read(folder)
+
+
+def test_how_a_trial_ended_agrees_with_its_length(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    for status, other in (("completed", "stopped"), ("stopped", "completed")):
+        row = next(row for row in rows if row["status"] == status)
+        change(folder / "trials.jsonl", row["trial"], {"status": other})
+        with pytest.raises(RecordError, match=rf"trial {row['trial']}: is {other} after {row['epochs']} of 9 epochs"):
+            audit.read(folder)
+        change(folder / "trials.jsonl", row["trial"], {"status": status})
+    assert audit.read(folder).trials
+
+
 def test_a_run_without_its_predictions_is_named(folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     left = [row for row in rows if (row["configuration"], row["seed"], row["milestone"]) != ("baseline", 0, 4)]
@@ -144,6 +216,13 @@ def test_hyperparameters_outside_the_space_are_named(folder: Path) -> None:
         audit.read(folder)
     change(folder / "trials.jsonl", 7, {"hyperparameters": point})
     with pytest.raises(RecordError, match=r"trial 7: conv_kernel must lie in 3, 5, got 4"):
+        audit.read(folder)
+    point |= {"conv_kernel": 3, "momentum": 0.9}
+    for number, row in enumerate(rows):
+        if row["trial"] == 7:
+            change(folder / "epochs.jsonl", number, {"hyperparameters": point})
+    change(folder / "trials.jsonl", 7, {"hyperparameters": point})
+    with pytest.raises(RecordError, match=r"trial 7: hyperparameters must be learning_rate, .*, got .*, momentum"):
         audit.read(folder)
 
 
@@ -212,6 +291,7 @@ def test_an_unfinished_study_is_half_written(state: str, folder: Path) -> None:
     for file in folder.glob("*retrain*"):
         file.unlink()
     (folder / "predictions.jsonl").unlink()
+    (folder / "retrain-epochs.jsonl").touch()
     change_facts(folder, lambda facts: facts.update(state=state))
     with pytest.raises(RecordError, match=rf"is half-written \(state '{state}'\); go on with it by --resume"):
         audit.read(folder)
@@ -258,6 +338,25 @@ def test_facts_that_are_missing_or_of_another_rule_are_named(folder: Path) -> No
         (lambda facts: facts["config"]["search"].update(reduction_factor=1), r"reduction_factor must be at least 2"),
         (lambda facts: facts["config"]["search"].update(time_budget_s="1 h"), r"time_budget_s must be seconds or null"),
         (lambda facts: facts.update(data=None), r"study\.json: data cannot be .None"),
+        (lambda facts: facts["data"].pop("drawn"), r"data\.drawn is missing"),
+        (lambda facts: facts["config"].update(seed=True), r"config\.seed must be int, got True"),
+        (lambda facts: facts["config"].update(seed=2**63), r"config\.seed must be at least 0 and at most .*, got 92"),
+        (lambda facts: facts["data"].update(selection_images=0), r"data\.selection_images must be at least 1"),
+        (lambda facts: facts["data"].update(test_images=0), r"data\.test_images must be at least 1"),
+        (lambda facts: facts["config"]["search"].update(num_samples=0), r"search\.num_samples must be at least 1"),
+        (lambda facts: facts["config"]["search"].update(max_epochs=0), r"search\.max_epochs must be at least 1"),
+        (lambda facts: facts["config"]["search"].update(scoring_window=0), r"scoring_window must be at least 1"),
+        (lambda facts: facts["config"]["search"].update(grace_epochs=0), r"grace_epochs must be at least 1"),
+        (lambda facts: facts["config"]["search"].update(time_budget_s=0), r"time_budget_s must be seconds or null"),
+        (lambda facts: facts["config"]["search"].update(time_budget_s=True), r"time_budget_s must be seconds or null"),
+        (lambda facts: facts["config"]["search"].update(time_budget_s=2e7), r"time_budget_s must be seconds or null"),
+        (lambda facts: facts.update(share={}), r"how many trials ran at once \(at_once\), got {}"),
+        (lambda facts: facts.update(share={"at_once": 0}), r"how many trials ran at once \(at_once\), got {.at_once"),
+        (lambda facts: facts.update(share={"at_once": 10**8}), r"how many trials ran at once"),
+        (lambda facts: facts.update(nodes=[{"ray_gpus": 1e8}]), r"ray_gpus must be a number of processors"),
+        (lambda facts: facts.update(label="a\x1b[31m"), r"holds a name that cannot be printed"),
+        (lambda facts: facts["data"].update(name="a\x1b[31m"), r"holds a name that cannot be printed"),
+        (lambda facts: facts["data"].update(class_names=["a\x1b", "b"]), r"holds a name that cannot be printed"),
     ],
 )
 def test_facts_of_a_wrong_shape_are_named(change: Callable[[Row], Any], message: str, folder: Path) -> None:
@@ -273,6 +372,24 @@ def test_a_search_that_ended_before_its_first_trial_is_no_search(folder: Path) -
         (folder / f"{name}.jsonl").write_text("")
     with pytest.raises(RecordError, match=r"must hold trials 0 to 7 once each .*, got 0 rows of 0 trials"):
         audit.read(folder)
+
+
+def test_a_time_budget_may_end_a_search_before_all_trials_have_begun(folder: Path) -> None:
+    for name in ("retrain", "retrain-epochs", "predictions"):
+        (folder / f"{name}.jsonl").unlink()
+    drop(folder / "trials.jsonl", 7)
+    with pytest.raises(RecordError, match=r"must hold trials 0 to 7 once each .*, got 7 rows of 7 trials"):
+        audit.read(folder)
+    change_facts(folder, lambda facts: facts["config"]["search"].update(time_budget_s=60.0))
+    with pytest.raises(RecordError, match=r"epochs\.jsonl: trial 7 has epochs and no end in trials\.jsonl"):
+        audit.read(folder)
+    lines = (folder / "epochs.jsonl").read_text().splitlines(keepends=True)
+    (folder / "epochs.jsonl").write_text("".join(line for line in lines if json.loads(line)["trial"] != 7))
+    assert [row.trial for row in audit.read(folder).trials] == list(range(7))
+    for number in (0, 8, -1):
+        change(folder / "trials.jsonl", 6, {"trial": number})
+        with pytest.raises(RecordError, match=r"must hold trials 0 to 7 once each|line 7: trial cannot be '-1'"):
+            audit.read(folder)
 
 
 def test_retraining_without_its_epochs_is_half_written(folder: Path) -> None:

@@ -28,6 +28,7 @@ WORKER = {"CPU": 4.0, "GPU": 1.0}
         ({"CPU": 8.0}, 2, 0.5, 0),
         ({"CPU": 8.0}, 2, 0, 4),
         ({"CPU": 1.0}, 0.1, 0, 10),
+        ({"CPU": 20.0, "GPU": 1.0}, 1, 0.1, 10),
         ({}, 1, 0, 0),
     ],
 )
@@ -90,6 +91,9 @@ def test_automatic_cores_with_few_at_once_with_gpus_and_with_an_autoscaler() -> 
     limits = Limits((NodeType({"CPU": 4, "GPU": 1}, 4), NodeType({"CPU": 64, "GPU": 4}, 1)), 4)
     # The head has no GPU; the smaller part counts, so that a trial fits on both.
     assert capacity.share(half, [HEAD], limits, runs=100) == Share(2, 0.5, 2 * 3 + 8)
+    # A type of which there may be none has no say.
+    without = dataclasses.replace(limits, types=(*limits.types, NodeType({"CPU": 2, "GPU": 4}, 0)))
+    assert capacity.share(half, [HEAD], without, runs=100).cpus == 2
     assert capacity.share(half, [{"CPU": 1.0, "GPU": 1.0}], runs=100).cpus == 1
     assert capacity.share(half, [{"CPU": 8.0}], runs=100).at_once == 0
     # A cluster that scales may still be small.

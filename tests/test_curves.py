@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from make_rows import trial_row
 
-from catdog_ray.curves import EpochCosts, StepCurve, band, best_so_far, time_to_target
+from catdog_ray.curves import EpochCosts, StepCurve, band, best_so_far, kaplan_meier, time_to_target
 from catdog_ray.records import best_trial
 
 TRIALS = (
@@ -41,15 +41,17 @@ def test_a_trial_counts_from_its_end_with_all_that_was_spent_by_then() -> None:
 def test_epochs_count_in_the_order_of_their_arrival_to_the_moment_of_the_end() -> None:
     """They lie in another order; the third to arrive came as the trial ended, and of another trial there is no end."""
     trials = [trial_row(0, objective=0.6, elapsed_s=9.0, epochs=2)]
-    costs = EpochCosts(np.array([4.0, 12.0, 9.0, 3.0]), np.array([1.0, 20.0, 2.0, 10.0]))
+    # Multiply-adds are so many that single precision loses some.
+    costs = EpochCosts(np.array([4.0, 12.0, 9.0, 3.0]), np.array([1.0, 20.0, 2.0, 2.0**30]))
     found = best_so_far(trials, costs)
     assert {axis: curve.at.tolist() for axis, curve in found.items()} == {
         "trials": [1.0],
         "epochs": [3.0],
-        "multiply_adds": [13.0],
+        "multiply_adds": [2.0**30 + 3],
         "seconds": [9.0],
     }
-    assert (found["seconds"].end, found["multiply_adds"].end) == (12.0, 33.0)
+    ends = {axis: curve.end for axis, curve in found.items()}
+    assert ends == {"trials": 1.0, "epochs": 4.0, "multiply_adds": 2.0**30 + 23, "seconds": 12.0}
 
 
 def test_of_trials_that_ended_together_the_first_comes_first() -> None:
@@ -64,6 +66,7 @@ def test_a_value_is_known_at_its_moment_and_not_before() -> None:
     grid = np.array([0.0, 9.999, 10.0, 39.999, 40.0, 1000.0])
     assert np.isnan(curve.on(grid)[:2]).all()
     assert curve.on(grid)[2:].tolist() == [0.6, 0.6, 0.8, 0.8]
+    assert [curve.reaches(target) for target in (0.5, 0.6, 0.7, 0.8, 0.801)] == [10.0, 10.0, 40.0, 40.0, None]
 
 
 def test_what_comes_later_changes_nothing_before() -> None:
@@ -79,6 +82,8 @@ def test_a_search_without_a_score_never_knows_anything() -> None:
     assert np.isnan(curve.on(np.array([0.0, 10.0]))).all()
     assert curve.reaches(0.1) is None
     assert band([curve]) is None
+    assert band([]) is None
+    assert band([curve, StepCurve(np.array([1.0]), np.array([0.2]), 6.0)]) is None
 
 
 def test_the_band_starts_where_every_search_knows_something() -> None:
@@ -92,7 +97,7 @@ def test_the_band_starts_where_every_search_knows_something() -> None:
     assert (found.low[0], found.high[0]) == (pytest.approx(0.2), pytest.approx(0.6))
 
 
-def kaplan_meier(times: list[tuple[float, bool]]) -> list[tuple[float, float]]:
+def by_definition(times: list[tuple[float, bool]]) -> list[tuple[float, float]]:
     """(time, share reached) by the definition."""
     left, share = 1.0, []
     for moment in sorted({t for t, reached in times if reached}):
@@ -109,11 +114,18 @@ def test_unreached_runs_are_censored() -> None:
         for t, reached in ends
     ]
     found = time_to_target(curves, 0.5)
-    expected = kaplan_meier(ends)
+    expected = by_definition(ends)
     assert (found.n, found.reached) == (6, 4)
     values = dict(zip(found.spent, found.share_reached, strict=True))
     assert all(values[moment] == pytest.approx(share) for moment, share in expected)
     assert found.median == next(moment for moment, share in expected if share >= 0.5) == 5.0
+
+
+def test_where_just_half_reach_a_target_the_last_of_them_is_the_median() -> None:
+    """However their shares are rounded."""
+    for half in range(1, 21):
+        found = kaplan_meier([*map(float, range(1, half + 1)), *[None] * half], [100.0] * 2 * half)
+        assert (found.reached, found.median) == (half, float(half))
 
 
 def test_a_target_that_half_never_reach_has_no_median() -> None:

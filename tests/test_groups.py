@@ -20,19 +20,26 @@ def invented(folder: Path, **changes: Any) -> audit.Evidence:
 def test_seeds_of_one_method_are_one_group(tmp_path: Path) -> None:
     studies = [
         invented(tmp_path / f"{method}-{seed}", method=method, seed=seed)
-        for seed in (2, 0, 1)
+        for seed in (2, 0, 10)
         for method in ("keras-tuner-stock", "random", "tpe", "something-new")
     ]
     found = groups.group(studies)
     assert [item.name for item in found] == ["TPE", "random search", "Keras Tuner, stock", "something-new"]
-    assert all(item.seeds == (0, 1, 2) for item in found)
+    assert all(item.seeds == (0, 2, 10) for item in found)
 
 
 def test_one_method_with_two_configurations_is_two_groups_named_by_what_differs(tmp_path: Path) -> None:
     studies = [
-        invented(tmp_path / f"grace-{grace}", seed=grace, overrides={"search__grace_epochs": grace}) for grace in (1, 3)
+        invented(tmp_path / f"grace-{grace}", seed=4 - grace, overrides={"search__grace_epochs": grace})
+        for grace in (1, 3)
     ]
     assert [item.name for item in groups.group(studies)] == ["TPE, grace_epochs 1", "TPE, grace_epochs 3"]
+    other = invented(tmp_path / "other", seed=1, overrides={"search__grace_epochs": 3, "search__reduction_factor": 2})
+    assert [item.name for item in groups.group([*studies, other])] == [
+        "TPE, grace_epochs 1, reduction_factor 3",
+        "TPE, grace_epochs 3, reduction_factor 2",
+        "TPE, grace_epochs 3, reduction_factor 3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,21 @@ def test_what_differs_is_never_pooled(overrides: Any, facts: Any, field: str, tm
     second = invented(tmp_path / "second", seed=1, overrides=overrides, facts=facts)
     with pytest.raises(ComparisonError, match=rf"first and .*second cannot be compared: .*{field}"):
         groups.group([first, second])
+
+
+def test_four_fields_that_differ_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    changed = {
+        "data__split_seed": 3,
+        "augment__zoom_range": 0.2,
+        "augment__rotation_range": 10,
+        "train__batch_size": 16,
+    }
+    for more, end in (({}, "train.batch_size is 32 and 16"), ({"data__drawn_seed": 9, "train__ema_momentum": 0.9},
+                      "data.split_seed is 0 and 3; and 2 more")):  # fmt: skip
+        pair = [invented(tmp_path / f"{len(more)}-0"), invented(tmp_path / f"{len(more)}-1", seed=1,
+                overrides={**changed, **more})]  # fmt: skip
+        with pytest.raises(ComparisonError, match=rf"{end.replace('.', '[.]')}$"):
+            groups.group(pair)
 
 
 def test_addresses_of_published_sets_do_not_tell_data_apart(tmp_path: Path) -> None:
@@ -87,6 +109,9 @@ def test_other_data_is_refused_across_methods_too(tmp_path: Path) -> None:
     second = invented(tmp_path / "second", method="random", facts={"data": data})
     with pytest.raises(ComparisonError, match=r"data\.fingerprint is 'e+' and 'f+'"):
         groups.group([first, second])
+    named = replace(second, facts={**second.facts, "data": {**first.facts["data"], "name": "pets.zip"}})
+    with pytest.raises(ComparisonError, match=r"data\.name is 'pets\.zip' and 'drawn'$"):
+        groups.group([first, named])
 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:
@@ -106,7 +131,7 @@ def test_how_the_built_in_data_is_drawn_does_not_tell_photographs_apart(tmp_path
 
 def test_what_is_true_of_one_machine_or_of_retraining_may_differ(tmp_path: Path) -> None:
     other = {"retrain__seeds": 5, "cluster__dashboard": True, "train__checkpoint_epochs": 2, "data__max_bad_share": 0.5}
-    other |= {"cluster__max_failures": 9}
+    other |= {"cluster__max_failures": 9, "label": "elsewhere", "data__source": "elsewhere/pets.zip"}
     studies = [invented(tmp_path / "a"), invented(tmp_path / "b", seed=1, overrides=other)]
     assert [item.name for item in groups.group(studies)] == ["TPE"]
 

@@ -11,8 +11,9 @@ import pytest
 from make_rows import quickstart, trial_row
 
 from catdog_ray import distributions
-from catdog_ray.importance import importance, intervals
+from catdog_ray.importance import RESAMPLES, importance, intervals
 from catdog_ray.records import TrialRow
+from catdog_ray.statistics import SEED
 
 SPACE = quickstart().space
 
@@ -72,6 +73,22 @@ def test_nothing_is_said_of_too_few_or_equal_trials(given: list[TrialRow]) -> No
     assert importance(given, SPACE) is None
 
 
+def test_ten_trials_are_enough() -> None:
+    found = importance(rows(10), SPACE)
+    assert found is not None
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_optuna_speaks_as_it_did_before() -> None:
+    before = optuna.logging.get_verbosity()
+    try:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        importance(rows(10), SPACE)
+        assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def test_intervals_hold_the_share_and_are_narrow_where_one_thing_decides() -> None:
     shares, found = importance(rows(200), SPACE), intervals(rows(200), SPACE)
     assert shares is not None
@@ -81,6 +98,15 @@ def test_intervals_hold_the_share_and_are_narrow_where_one_thing_decides() -> No
     assert 0.7 < low <= shares["learning_rate"] <= high <= 1
     assert all(0 <= low <= high < 0.3 for name, (low, high) in found.items() if name != "learning_rate")
     assert intervals(rows(200), SPACE) == found
+
+
+def test_intervals_are_quantiles_over_trials_drawn_with_replacement() -> None:
+    rng, given = np.random.default_rng(SEED), rows(20)
+    samples = ([given[i] for i in rng.integers(0, 20, 20)] for _ in range(RESAMPLES))
+    shares = [found["learning_rate"] for sample in samples if (found := importance(sample, SPACE)) is not None]
+    found = intervals(given, SPACE)
+    assert found is not None
+    assert found["learning_rate"] == pytest.approx((np.quantile(shares, 0.025), np.quantile(shares, 0.975)))
 
 
 def scored(objectives: list[float]) -> list[TrialRow]:

@@ -58,6 +58,15 @@ def test_a_window_of_one_is_the_milestone(tmp_path: Path) -> None:
     assert list(last_epochs.differences(runs)[1]) == plain
 
 
+def test_runs_are_averaged_up_to_their_own_milestone(tmp_path: Path) -> None:
+    runs, known = study(tmp_path / "a"), courses(tmp_path / "a")
+    for epoch in (6, 12):
+        averaged = last_epochs.at_milestones(runs["TPE"][epoch], 3)
+        assert [(run.row.seed, run.row.milestone) for run in averaged] == [(0, epoch), (1, epoch)]
+        expected = [np.mean(known[False, seed][epoch - 3 : epoch]) for seed in (0, 1)]
+        assert [run.row.test_accuracy for run in averaged] == pytest.approx(expected)
+
+
 def test_what_was_cut_short_is_compared_at_the_last_epoch_that_all_reached(tmp_path: Path) -> None:
     """The guide's runs lack the last milestone, and end at epochs 10 and 9."""
     folder = tmp_path / "a"
@@ -78,9 +87,15 @@ def test_what_was_cut_short_is_compared_at_the_last_epoch_that_all_reached(tmp_p
     assert {name: list(by_epoch) for name, by_epoch in runs.items()} == {"TPE": [6, 12], BASELINE: [6]}
     found, known = last_epochs.differences(runs), courses(folder)
     by_key = {(item.first, item.second, item.milestone): item for item in found[3]}
-    assert {epoch for _, second, epoch in by_key if second == BASELINE} == {6, 9}
+    assert set(by_key) == {
+        ("TPE", BASELINE, 6),
+        ("TPE", BASELINE, 9),
+        ("TPE, 12 epochs", "TPE, 6 epochs", None),
+    }
     expected = np.mean([np.mean(known[False, s][6:9]) - np.mean(known[True, s][6:9]) for s in (0, 1)])
     assert by_key["TPE", BASELINE, 9].difference.mean == pytest.approx(expected)
+    # Up to the last milestone of a run, the guide's have no ten epochs.
+    assert last_epochs.jitter(runs) == pytest.approx(np.mean([np.std(known[False, s][2:12], ddof=1) for s in (0, 1)]))
 
 
 def test_runs_without_epochs_are_left_out(tmp_path: Path) -> None:

@@ -89,9 +89,12 @@ def test_a_trial_that_goes_on_does_not_enter_a_rung_twice(tmp_path: Path):
 
 
 def test_an_end_that_a_crash_cut_off_is_settled_from_the_rows(tmp_path: Path):
-    rows = [epoch_row(0, 1, 0.9), epoch_row(1, 1, 0.5), *(epoch_row(0, epoch, 0.9) for epoch in range(2, 10))]
+    rows = [epoch_row(0, 1, 0.9), epoch_row(1, 1, 0.5, 2.5), *(epoch_row(0, n, 0.9, float(n)) for n in range(2, 10))]
     past = Past.read(study(tmp_path, rows, []), SETTINGS)
-    assert [(row.trial, row.status, row.epochs) for row in past.settled] == [(1, "stopped", 1), (0, "completed", 9)]
+    assert [(row.trial, row.status, row.epochs, row.elapsed_s) for row in past.settled] == [
+        (1, "stopped", 1, 2.5),
+        (0, "completed", 9, 9.0),
+    ]
     assert past.finished == []
 
 
@@ -102,6 +105,8 @@ def test_finished_trials_are_not_settled_again_and_time_goes_on(tmp_path: Path):
     assert [row.trial for row in past.finished] == [1]
     assert past.elapsed_s == 7.5
     assert {number: len(epochs) for number, epochs in past.epochs.items()} == {0: 1, 1: 1, 2: 1}
+    later = dataclasses.replace(trial_row(2, "failed", 1, 0.95), elapsed_s=11.0)
+    assert Past.read(study(tmp_path, [], [later]), SETTINGS).elapsed_s == 11.0
 
 
 def test_an_empty_study_has_no_past(tmp_path: Path):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from make_rows import trial_row
+from make_rows import BASELINE, trial_epoch_row, trial_row
 
-from catdog_ray.records import OBJECTIVE, STATUSES, TrialRow, best_trial, finite_or_none, objective
+from catdog_ray.records import OBJECTIVE, STATUSES, TrialRow, best_trial, ended_row, finite_or_none, objective
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,22 @@ def test_the_best_trial(rows: list[TrialRow], best: int | None) -> None:
 def test_the_best_trial_of_an_iterator_is_the_row_itself() -> None:
     rows = [trial_row(0, objective=0.5), trial_row(1, objective=0.75)]
     assert best_trial(iter(rows)) is rows[1]
+
+
+@pytest.mark.parametrize(
+    ("most", "failure", "status"),
+    [(3, None, "stopped"), (2, None, "completed"), (2, "the loss is not finite", "failed")],
+)
+def test_the_row_of_a_trial_that_ended(most: int, failure: str | None, status: str) -> None:
+    changes = {"parameters": 7, "multiply_adds": 8, "suggestion_seconds": 0.25}
+    first = trial_epoch_row(4, 1, objective=0.5, seconds=2.0, elapsed_s=3.0, **changes)
+    last = trial_epoch_row(4, 2, objective=0.75, seconds=4.5, elapsed_s=8.0, **changes)
+    assert ended_row([first, last], most, failure, 9.0) == TrialRow(
+        trial=4, status=status, reason=failure, hyperparameters=BASELINE, epochs=2, objective=0.75, parameters=7,
+        multiply_adds=8, suggestion_seconds=0.25, training_seconds=6.5, elapsed_s=9.0,
+    )  # fmt: skip
+    diverged = trial_epoch_row(4, 3, objective=math.nan)
+    assert ended_row([first, last, diverged], 9, "diverged", 9.0).objective is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

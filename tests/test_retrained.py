@@ -42,11 +42,16 @@ def test_n_counts_searches_where_there_are_several(tmp_path: Path) -> None:
     found = groups(tmp_path)
     runs = retrained.runs_by_milestone(found)
     assert list(runs) == ["TPE", "random search", BASELINE]
+    assert all(list(by_milestone) == [4, 6] for by_milestone in runs.values())
     by_key = {(item.name, item.milestone): item for item in retrained.accuracies(runs)}
     values = accuracy(found, "TPE", 6)
     item = by_key["TPE", 6]
     assert (item.unit, item.runs) == (SEARCHES, 6)
     assert item.test == estimate([sum(each) / 2 for each in values.values()])
+    chosen = [[run.row for run in runs["TPE"][6] if run.study.seed == seed] for seed in values]
+    assert item.train == estimate([(a.train_accuracy + b.train_accuracy) / 2 for a, b in chosen])
+    assert item.clean_train == estimate([(a.clean_train_accuracy + b.clean_train_accuracy) / 2 for a, b in chosen])
+    assert item.clean_train.mean > item.train.mean > item.test.mean
     objectives = [max(r.objective or 0 for r in s.trials if r.status != "failed") for s in found[0].studies]
     gaps = [o - sum(each) / 2 for o, each in zip(objectives, values.values(), strict=True)]
     assert item.optimism is not None
@@ -70,6 +75,10 @@ def test_the_guides_optimism_is_that_of_a_trial_that_nobody_chose(tmp_path: Path
     expected = estimate([first[0] - np.mean(tests[:2]), first[1] - np.mean(tests[2:])], cut=False)
     assert found.optimism is not None
     assert (found.optimism.n, found.optimism.mean) == (2, pytest.approx(expected.mean))
+    # It may lie below zero, as its interval may.
+    assert found.optimism.low == pytest.approx(expected.low)
+    assert found.optimism.low is not None
+    assert found.optimism.low < 0
 
 
 def test_pairs_stand_with_the_interval_without_pairs(tmp_path: Path) -> None:
@@ -168,6 +177,11 @@ def test_searches_that_share_runs_of_the_guide_are_not_paired_with_it(tmp_path: 
     by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
     assert by_key["TPE", BASELINE, 4].difference == unpaired_difference(own, plain)
     assert by_key["TPE", BASELINE, 4].unit == SEARCHES
+    random = [float(np.mean(each)) for each in accuracy(found, "random search", 4).values()]
+    between = by_key["TPE", "random search", 4]
+    assert (between.difference, between.unpaired) == (
+        paired_difference(own, random), unpaired_difference(own, random)
+    )  # fmt: skip
 
 
 def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
@@ -176,14 +190,41 @@ def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
     assert (pair.difference.n, pair.difference.low) == (1, None)
 
 
+def test_one_search_is_paired_with_the_search_of_its_seed(tmp_path: Path) -> None:
+    """Not with another search's runs, though they have retraining seeds in common."""
+    found = [*groups(tmp_path / "a", seeds=(1,), methods=("tpe",)), *groups(tmp_path / "b", methods=("random",),
+             seeds=(0, 1))]  # fmt: skip
+    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    tpe, random = (accuracy(found, name, 4)[1] for name in ("TPE", "random search"))
+    assert (pair.unit, pair.difference.n) == (SEARCHES, 1)
+    assert pair.difference.mean == pytest.approx(np.mean(tpe) - np.mean(random))
+
+
+def test_a_retraining_seed_that_one_side_lost_is_not_paired(tmp_path: Path) -> None:
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
+    first, second = runs["TPE"][6]
+    for sides in ({"TPE": {6: [first, second]}, BASELINE: {6: runs[BASELINE][6][1:]}},
+                  {"TPE": {6: [second]}, BASELINE: {6: runs[BASELINE][6]}}):  # fmt: skip
+        pair = retrained.compare_accuracies(sides)[0]
+        expected = second.row.test_accuracy - runs[BASELINE][6][1].row.test_accuracy
+        assert (pair.unit, pair.difference.n, pair.difference.mean) == (SEEDS, 1, pytest.approx(expected))
+
+
 def test_a_run_without_its_last_milestone_is_not_in_what_training_on_gives(tmp_path: Path) -> None:
-    runs = retrained.runs_by_milestone(groups(tmp_path))
-    cut = {"TPE": {4: runs["TPE"][4], 6: runs["TPE"][6][1:]}}
+    """Another search's run with its retraining seed does not stand in for it."""
+    runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0, 1, 2)))
+    cut = {"TPE": {4: runs["TPE"][4], 6: [runs["TPE"][6][0], *runs["TPE"][6][2:]]}}
+    assert [run.row.seed for run in runs["TPE"][6]] == [0, 1, 1, 2, 2, 3]
     kept = {(run.study.seed, run.row.seed) for run in cut["TPE"][6]}
     whole = {"TPE": {4: [run for run in runs["TPE"][4] if (run.study.seed, run.row.seed) in kept], 6: cut["TPE"][6]}}
     assert len(cut["TPE"][4]) == len(cut["TPE"][6]) + 1
     assert retrained.compare_milestones(cut) == retrained.compare_milestones(whole)
     assert retrained.compare_milestones(cut) != retrained.compare_milestones({"TPE": runs["TPE"]})
+    guides = runs[BASELINE]
+    [pair] = retrained.compare_milestones({BASELINE: {4: guides[4], 6: guides[6][1:]}})
+    assert pair.difference == paired_difference(
+        *([run.row.test_accuracy for run in guides[epoch][1:]] for epoch in (6, 4))
+    )
 
 
 def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
@@ -245,6 +286,7 @@ def test_mistakes_are_ordered_by_how_sure_the_models_are(tmp_path: Path) -> None
     assert 1 <= len(found) <= 5
     assert [item.probability for item in found] == sorted((item.probability for item in found), reverse=True)
     assert all(item.true_class != item.predicted_class and item.probability > 0.5 for item in found)
+    assert all(item.true_class == item.file.split("/")[1] for item in found)
     kept = [run.predictions for run in runs["TPE"][6] if run.predictions]
     place = kept[0].files.index(found[0].file)
     wrong = 1 - kept[0].true[place]

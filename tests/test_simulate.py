@@ -58,6 +58,18 @@ def test_a_slow_starter_is_lost_and_that_is_regret():
     assert over_orders == effect(curves, settings=SETTINGS, concurrent=1, orders=60, seed=0)
 
 
+def test_the_effect_by_hand():
+    """Of two trials that end equally good the first counts, here a slow starter: it is kept only where it begins."""
+    curves = {2: flat(0.9), 0: flat(0.5), 1: Curve((0.1, *(0.9,) * 8), (1.0,) * 9)}
+    found = effect(curves, settings=SETTINGS, concurrent=1, orders=300, seed=3)
+    assert (found.trials, found.orders, found.regret, found.regret_p95) == (3, 300, 0.0, 0.0)
+    assert found.kept_best == pytest.approx(1 / 3, abs=0.09)
+    # Epochs in the six orders 012, 021, 102, 120, 201 and 210.
+    assert found.share_of_epochs == pytest.approx((19 + 19 + 21 + 19 + 11 + 11) / 6 / 27, abs=0.03)
+    assert effect(dict(sorted(curves.items())), settings=SETTINGS, concurrent=1, orders=300, seed=3) == found
+    assert effect(curves, settings=SETTINGS, concurrent=1, orders=300, seed=4) != found
+
+
 def test_a_trial_that_was_stopped_cannot_be_replayed():
     curves = {0: flat(0.5), 1: Curve((0.5,) * 3, (1.0,) * 3)}
     with pytest.raises(ValueError, match=r"trials \[1\] did not run for 9 epochs"):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from make_studies import write_invented
 
 from catdog_ray import audit, comparison, figures, summary, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
+from catdog_ray.curves import TimeToTarget
+from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.evenness import Constant
 from catdog_ray.records import best_trial
-from catdog_ray.retrained import Compared
-from catdog_ray.statistics import Difference, Estimate
+from catdog_ray.retrained import Classified, Compared, Mistake
+from catdog_ray.statistics import Calibration, Difference, Estimate
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 def titled(found: Comparison, start: str) -> tables.Table:
     return next(table for table in tables.tables(found) if table.title.startswith(start))
+
+
+def exactly(mean: float, *, sd: float | None = None) -> Estimate:
+    return Estimate(1 if sd is None else 2, mean, sd, None, None)
 
 
 def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
@@ -94,6 +101,112 @@ def test_a_tables_figures_are_the_comparisons(found: Comparison) -> None:
     first = found.accuracies[0]
     row = titled(found, "Accuracy after retraining").rows[0]
     assert row[:5] == ("TPE", "4", "2 searches", words.percent(first.train.mean), words.percent(first.test.mean))
+
+
+def test_what_a_search_found_and_spent_stands_in_its_column(found: Comparison) -> None:
+    method = replace(
+        found.methods[0],
+        trials=1240,
+        completed=7,
+        stopped=1215,
+        cut=5,
+        failed=13,
+        epochs=exactly(4567.0, sd=8.5),
+        multiply_adds=exactly(5.5e12, sd=2.5e9),
+        seconds=exactly(9000.0, sd=90.0),
+        cpu_hours=exactly(2.345),
+        gpu_hours=exactly(6.789),
+        best=Estimate(2, 0.771, 0.0123, 0.661, 0.881),
+        best_at=exactly(0.725),
+        regret=exactly(0.0125),
+        suggestions=40,
+        suggestion_seconds=0.0126,
+        suggestion_share=0.0031,
+    )
+    made = replace(found, methods=(method, replace(method, cut=0, gpu_hours=None)), reference=0.875, common_epochs=1234)
+    table = titled(made, "What the searches found")
+    assert table.rows[0] == (
+        *("TPE", "2", "1,240 (7 / 1,215 / 13; 5 cut by the time budget)", "77.1 %", "1.2", "66.1 to 88.1 %"),
+        *("1.2 points", "72.5 %", "0.013 (n=40)", "0.31 %"),
+    )
+    assert table.columns[7] == "best objective after 1,234 epochs, mean"
+    assert table.rows[1][2] == "1,240 (7 / 1,215 / 13)"
+    assert "(87.5 %)" in table.note
+    spent = titled(made, "What a search spent")
+    assert spent.rows[0] == ("TPE", "4,567 (8.5)", "5.5 T (2.5 G)", "2.5 h (90 s)", "2.35", "6.79")
+    assert spent.rows[1][4:] == ("2.35", "-")
+
+
+def test_what_was_replayed_stands_in_its_column(found: Comparison) -> None:
+    item = EarlyStopping("TPE", 200, 3, *map(exactly, (0.3, 0.875, 0.0125, 0.0475)))
+    other = replace(item, concurrent=1, share_of_epochs=Estimate(4, 0.4, 0.1, 0.3, 0.5))
+    table = titled(replace(found, early_stopping=(item, other)), "Trials of full length")
+    assert table.rows == (
+        ("TPE", "1 x 200", "70.0 %", "87.5 %", "1.2 points", "4.8 points"),
+        ("TPE", "4 x 200", "60.0 %", "87.5 %", "1.2 points", "4.8 points"),
+    )
+    assert "in random orders, 1 or 3 at once" in table.note
+
+
+def test_models_by_class_and_their_mistakes_stand_in_their_columns(found: Comparison) -> None:
+    confusion = np.array([[30, 10], [4, 16]])
+    item = Classified("TPE", 6, 3, confusion, Calibration((), (), (), 0.0345), 0.81, Estimate(3, 0.45, 0.1, 0.2, 0.7))
+    alone = replace(item, confusion=np.array([[3, 1], [0, 0]]), together=None, loss=exactly(0.45))
+    made = replace(found, classified=(item, alone), mistakes=(Mistake("TPE", "a/b.png", "cats", "dogs", 0.912),))
+    assert titled(made, "Classes and calibration").rows == (
+        ("TPE", "6", "3", "75.0 %", "80.0 %", "3.5 points", "0.450 (0.200 to 0.700)", "81.0 %"),
+        ("TPE", "6", "3", "75.0 %", "-", "3.5 points", "0.450", "-"),
+    )
+    assert titled(made, "Most confident mistakes").rows == (("TPE", "a/b.png", "cats", "dogs", "91.2 %"),)
+
+
+def test_a_difference_stands_with_both_intervals(found: Comparison) -> None:
+    ends = Difference(6, 0.012, 0.1, 0.003, 0.021), Difference(6, 0.012, None, -0.004, 0.028)
+    item = Compared("test accuracy", 6, "TPE", "random search", "searches", *ends)
+    longer = replace(item, milestone=None, first="TPE, 6 epochs", second="TPE, 4 epochs", unpaired=None)
+    made = replace(found, searches_compared=(), accuracies_compared=(item,), milestones_compared=(longer,))
+    table = titled(made, "Differences, paired")
+    assert table.rows[0][:6] == (
+        *("TPE minus random search", "test accuracy, 6 epochs", "6 searches", "+1.2 points"),
+        *("+0.3 to +2.1", "-0.4 to +2.8"),
+    )
+    assert table.rows[1][:6] == (
+        *("TPE, 6 epochs minus TPE, 4 epochs", "test accuracy", "6 searches", "+1.2 points", "+0.3 to +2.1", ""),
+    )
+    assert len(table.rows) == 2 + len(found.images_compared)
+    assert f"of {len(table.rows)}, about {len(table.rows) / 20:.1f} would" in table.note
+    averaged = titled(
+        replace(made, last_epochs={1: (item, longer), 3: (longer,)}, jitter=0.0123), "Differences in test"
+    )
+    assert averaged.columns[3:] == ("that epoch alone", "mean of the last 3")
+    assert averaged.rows == (
+        ("TPE minus random search", "6", "6 searches", "+1.2 points (+0.3 to +2.1)", "-"),
+        ("TPE, 6 epochs minus TPE, 4 epochs", "-", "6 searches", *["+1.2 points (+0.3 to +2.1)"] * 2),
+    )
+    assert "(by an sd of 1.2 points over the last 3)" in averaged.note
+
+
+def test_optimism_is_told_with_what_it_shows(found: Comparison) -> None:
+    first = replace(found.accuracies[0], name="TPE", unit="searches", milestone=6)
+    one = replace(first, unit="retraining seeds", optimism=exactly(0.05))
+    none = replace(first, optimism=Estimate(6, 0.02, 0.1, -0.01, 0.05))
+    shown = replace(first, optimism=Estimate(6, 0.02, 0.1, 0.01, 0.03))
+    touching = replace(first, optimism=Estimate(6, 0.02, 0.1, 0.0, 0.04))
+    nobody_chose = replace(one, name="baseline", optimism=None)
+    made = replace(found, accuracies=(one, none, shown, touching, nobody_chose))
+    rows = titled(made, "Accuracy after retraining").rows
+    assert [row[0] for row in rows[:5]] == ["TPE, one search", "TPE", "TPE", "TPE", "baseline"]
+    assert [row[7] for row in rows[:5]] == [
+        "+5.0 points (n=1, no interval: no difference shown)",
+        "+2.0 points (n=6, -1.0 to +5.0: no difference shown)",
+        "+2.0 points (n=6, +1.0 to +3.0)",
+        "+2.0 points (n=6, +0.0 to +4.0: no difference shown)",
+        "-",
+    ]
+    sd = found.accuracies[0].test
+    assert sd.sd is not None
+    assert rows[1][3:7] == (words.percent(first.train.mean), *tables.accuracy_cells(first.test))
+    assert rows[1][5] == f"{100 * sd.sd:.1f}"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +281,21 @@ def test_the_target_is_counted_at_equal_epochs_too(found: Comparison) -> None:
     assert rows["TPE"] == ("2 of 2", titled(found, "Spending until").rows[0][2])
     early = replace(found, common_epochs=0)
     assert {row[1] for row in titled(early, "Spending until").rows} == {"0 of 2"}
+    first = [each["epochs"].at[0] for each in found.curves["TPE"]]
+    at_once = replace(found, target=0.0, common_epochs=int(min(first)))
+    soon = sum(at == min(first) for at in first)
+    assert titled(at_once, "Spending until").rows[0][1] == f"{soon} of 2"
+
+
+def test_what_was_spent_until_the_target_stands_in_its_column(found: Comparison) -> None:
+    reached = TimeToTarget(2, 1, None, (), ())
+    medians = {"trials": 7.0, "epochs": 46.5, "multiply_adds": 2.5e9, "seconds": 600.0}
+    times = {"TPE": {axis: replace(reached, median=value) for axis, value in medians.items()}}
+    times["random search"] = dict.fromkeys(medians, reached)
+    table = titled(replace(found, times=times, target=0.7512), "Spending until")
+    assert table.title.startswith("Spending until the objective reached 75.12 %")
+    assert table.rows[0][2:] == ("1 of 2", "7", "46.5", "2.5 G", "10.0 min")
+    assert table.rows[1][2:] == ("1 of 2", *["not reached by half"] * 4)
 
 
 def test_a_share_stands_with_its_interval(found: Comparison) -> None:
@@ -193,6 +321,18 @@ def test_left_out_studies_are_named(found: Comparison) -> None:
     rest = replace(found, left_out=(LeftOut("torn", "half|written"),))
     assert titled(rest, "Studies left out").rows == (("torn", "half|written"),)
     assert "half\\|written" in tables.markdown(rest)
+
+
+def test_markdown_begins_with_what_must_be_known(found: Comparison) -> None:
+    warned = replace(found, title="a | b", warnings=("few  <seeds>",))
+    lines = tables.markdown(warned, ["It *works*.", "`x_y` [z] \\"]).splitlines()
+    assert lines[:9] == [
+        "# a \\| b", "", f"**{tables.DRAWN}**", "", "## In short", "",
+        "- It \\*works\\*.", "- \\`x\\_y\\` \\[z\\] \\\\", "- Warning: few \\<seeds\\>",
+    ]  # fmt: skip
+    assert "(drawn data)" in lines[10]
+    real = replace(found, is_drawn=False, warnings=())
+    assert "rawn data" not in tables.markdown(real).partition("\n")[2]
 
 
 @pytest.mark.parametrize(
