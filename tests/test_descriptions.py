@@ -115,15 +115,15 @@ def test_the_first_hyperparameter_is_called_so_only_where_intervals_say_it(found
 
 
 def test_where_the_best_tenth_lies() -> None:
-    """Of 40 the four best ones have rates 0.001 to 0.004 and three of them 32 filters."""
+    """Of 40 the four best ones have rates of 0.001 to 0.005, and three of them 32 filters."""
     point = {"learning_rate": 0.009, "dropout_rate": 0.5, "conv_filters": 16, "conv_kernel": 3, "dense_units": 128}
     rows = [trial_row(n, objective=0.5, hyperparameters=point) for n in range(36)]
-    for n, filters in enumerate((32, 32, 24, 32)):
-        best = {**point, "learning_rate": 0.001 * (n + 1), "conv_filters": filters}
+    for n, (rate, filters) in enumerate(((0.001, 32), (0.003, 32), (0.003, 24), (0.005, 32))):
+        best = {**point, "learning_rate": rate, "conv_filters": filters}
         rows.insert(0, trial_row(40 + n, objective=0.8 + n / 100, hyperparameters=best))
     said = descriptions.of_best_tenth(rows, quickstart().space)
     assert said.startswith("Of the best tenth (4 trials) ")
-    assert "learning rate 0.0018 to 0.0032, dropout rate 0.5 to 0.5, conv filters 32 (3 of 4)" in said
+    assert "learning rate 0.0025 to 0.0035, dropout rate 0.5 to 0.5, conv filters 32 (3 of 4)" in said
     assert descriptions.of_best_tenth([], quickstart().space) == "There is no trial with a score."
 
 
