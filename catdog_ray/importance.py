@@ -20,6 +20,9 @@ MINIMUM_TRIALS = 10
 RESAMPLES, FEWEST_RESAMPLES = 100, 40
 """How often trials are drawn again, and how many of the draws must have shares."""
 
+MOST_DRAWN = 1000
+"""Trials in a draw. Of more there are the intervals are as wide as those of so many, for the time that it takes."""
+
 
 class _Ended(optuna.Study):
     """Trials as a study that can be asked and holds no copies: `add_trials` copies deeply, 95 % of all the time."""
@@ -52,7 +55,8 @@ def intervals(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[st
     if len(scored) < MINIMUM_TRIALS:
         return None
     rng = np.random.default_rng(SEED)
-    drawn = ([scored[i] for i in rng.integers(0, len(scored), len(scored))] for _ in range(RESAMPLES))
+    size = min(len(scored), MOST_DRAWN)
+    drawn = ([scored[i] for i in rng.integers(0, len(scored), size)] for _ in range(RESAMPLES))
     found = [shares for shares in (_shares(sample, space) for sample in drawn) if shares is not None]
     if len(found) < FEWEST_RESAMPLES:
         return None

@@ -74,13 +74,14 @@ class RowFile(typing.Generic[Row]):
             os.fsync(file.fileno())
 
     def _parse(self, line: bytes, number: int) -> Row:
-        where = f"{self.path}, line {number}"
         try:
             # As text: given bytes, `json` guesses the encoding of every line.
             values = json.loads(line.decode())
+            self._schema.require(values)
+        except RecordError as error:
+            raise RecordError(f"{self.path}, line {number}: {error}") from None
         except (ValueError, RecursionError):
-            raise RecordError(f"{where}: is no JSON: {line[:60]!r}") from None
-        self._schema.require(values, where)
+            raise RecordError(f"{self.path}, line {number}: is no JSON: {line[:60]!r}") from None
         return self._kind(**values)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,19 +36,23 @@ class RowSchema:
         self._containers = [name for name, hint in self._hints.items() if typing.get_origin(hint) in (dict, list)]
         self._limits: dict[tuple[type, ...], list[tuple[str, float, float]]] = {}
 
-    def require(self, values: Any, where: str) -> None:
+    def require(self, values: Any) -> None:
         """RecordError for other names than the row's, a value of another type, or a number outside its range."""
         if not isinstance(values, dict) or values.keys() != self._names:
             odd = sorted(set(values) ^ self._names) if isinstance(values, dict) else [type(values).__name__]
-            raise RecordError(f"{where}: is no {self._kind.__name__}; differing: {', '.join(odd)}")
-        kinds = tuple(type(values[name]) for name in self._names)
+            raise RecordError(f"is no {self._kind.__name__}; differing: {', '.join(odd)}")
+        # Rows of one file come in few combinations of types: each is looked at once, its numbers row by row.
+        kinds = tuple(map(type, map(values.__getitem__, self._names)))
         limits = self._limits.get(kinds)
-        if limits is None or any(not low <= values[name] <= high for name, low, high in limits):
-            # Rows of one file come in few combinations of types: each is looked at once, its numbers row by row.
+        for name, low, high in limits or ():
+            if not low <= values[name] <= high:
+                limits = None
+                break
+        if limits is None:
             for name, value in values.items():
                 is_share = name.endswith(_SHARES) and value is not None
                 if not _has_type(value, self._hints[name]) or (is_share and not 0 <= value <= 1):
-                    raise RecordError(f"{where}: {name} cannot be {str(value)[:60]!r}")
+                    raise RecordError(f"{name} cannot be {str(value)[:60]!r}")
             self._limits[kinds] = [
                 (name, *((0, 1) if name.endswith(_SHARES) else _LIMITS[kind]))
                 for name, kind in zip(self._names, kinds, strict=True)
@@ -56,7 +60,7 @@ class RowSchema:
             ]
         for name in self._containers:
             if not _has_type(values[name], self._hints[name]):
-                raise RecordError(f"{where}: {name} cannot be {str(values[name])[:60]!r}")
+                raise RecordError(f"{name} cannot be {str(values[name])[:60]!r}")
 
 
 _STUDY: Mapping[str, Any] = {
@@ -135,9 +139,9 @@ def _has_type(value: Any, kind: Any) -> bool:
     if origin in (types.UnionType, typing.Union):
         return any(_has_type(value, argument) for argument in arguments)
     if origin is list:
-        return isinstance(value, list) and all(_is_null_or(item, arguments[0]) for item in value)
+        return isinstance(value, list) and _are_null_or(value, arguments[0])
     if origin is dict:
-        return isinstance(value, dict) and all(_is_null_or(item, arguments[1]) for item in value.values())
+        return isinstance(value, dict) and _are_null_or(value.values(), arguments[1])
     if kind is float:
         return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
     if kind is int:
@@ -145,13 +149,16 @@ def _has_type(value: Any, kind: Any) -> bool:
     return value is None if kind is type(None) else isinstance(value, kind)
 
 
-def _is_null_or(value: Any, kind: Any) -> bool:
+def _are_null_or(values: Iterable[Any], kind: Any) -> bool:
     """Numbers that were not finite are null in lists and mappings too."""
-    # Half a million rows are read: what is plainly right is not looked at twice.
-    limits = _LIMITS.get(type(value))
-    if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
-        return True
-    return value is None or _has_type(value, kind)
+    for value in values:
+        # Half a million rows are read: what is plainly right is not looked at twice.
+        limits = _LIMITS.get(type(value))
+        if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
+            continue
+        if value is not None and not _has_type(value, kind):
+            return False
+    return True
 
 
 @lru_cache

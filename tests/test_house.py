@@ -139,7 +139,7 @@ HOUSE = {
     "live": Room(10, "rich"),
     "answers": Room(11, "rich", inside_functions="keras numpy backend export model_file prediction"),
     "exploration": Room(11, "rich", inside_functions="backend"),
-    "show": Room(11, "rich", inside_functions="cluster study compare plots live"),
+    "show": Room(11, "rich", inside_functions="cluster data study compare plots live"),
     "estimate": Room(11),
     "tune": Room(12, inside_functions="show estimate"),
     "baseline": Room(12, inside_functions="show"),

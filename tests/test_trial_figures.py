@@ -126,7 +126,7 @@ def test_ranges_of_whole_numbers_and_truth_are_read_told_and_drawn(tmp_path: Pat
     assert shares is not None
     assert list(shares) == list(study.space)
     assert sum(shares.values()) == pytest.approx(1)
-    table = next(item for item in tables(result) if item.title == "The best configuration of each search")
+    table = next(item for item in tables(result) if item.title == "The best configuration of each search (drawn data)")
     assert [row[-3:] for row in table.rows][-1] == ("1024", "false", "32")
     drawn = {item.name: item for item in space_figures.draw_space(result)}
     assert {"8", "64", "1", "1024", "true", "false"} <= texts(drawn["parallel-tpe"])
