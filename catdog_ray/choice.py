@@ -102,20 +102,26 @@ def _require_own_command(folder: Path, flags: argparse.Namespace) -> None:
 
 
 def _newest_unfinished(output: Path, *, name: str | None) -> Path:
-    """Of all under `output`, or of those that are called `name` or numbered behind it."""
-    found = []
+    """Of all under `output`, or of those that are called `name` or numbered behind it; none that a process works on."""
+    found, unread = [], []
     if output.is_dir():
         next(output.iterdir(), None)  # `glob` finds nothing where it may not look
     for file in sorted(output.glob("*/study.json")):
         if name is not None and not re.fullmatch(rf"{re.escape(name)}(-\d+)?", file.parent.name):
             continue
-        study = StudyDirectory(file.parent).read_study()
-        if study.get("state") != "finished":
+        directory = StudyDirectory(file.parent)
+        try:
+            study = directory.read_study()
+        except RecordError as error:
+            unread.append(str(error))
+            continue
+        if study.get("state") != "finished" and not directory.is_held():
             found.append((str(study.get("started_utc")), file.parent))
     if not found:
         wanted = "" if name is None else f" {name}*"
+        odd = f" (not read: {unread[0]})" if unread else ""
         raise ConfigError(
-            f"--resume: no unfinished study{wanted} under {output}/; say which with --name, or where with --output"
+            f"--resume: no unfinished study{wanted} under {output}/{odd}; say which with --name, or where with --output"
         )
     return max(found)[1]
 

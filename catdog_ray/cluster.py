@@ -189,13 +189,17 @@ def run_trials(
 def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
     """Run one function on a worker with a trial's GPUs and cores, one where those are `auto`; return what it returns.
 
-    One core, because all that a single trial would get may be those of a machine that is yet to be started.
+    One core, because all that a single trial would get may be those of a machine that is yet to be started. Raises
+    processes.Lost where the worker ends early.
     """
     import ray
 
     cpus = 1 if isinstance(settings.cpus_per_trial, str) else settings.cpus_per_trial
     remote = ray.remote(num_cpus=cpus, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
-    return ray.get(remote.remote(*arguments))
+    try:
+        return ray.get(remote.remote(*arguments))
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
+        raise processes.Lost(type(error).__name__) from error
 
 
 def failure_reason(tune_trial: Any) -> str:

@@ -159,7 +159,7 @@ def compare(
         times={} if goal is None else {name: _times(each, goal) for name, each in paths.items()},
         runs=runs,
         accuracies=tuple(retrained.accuracies(runs)),
-        constant=evenness.recorded(first.facts),
+        constant=next(filter(None, (evenness.recorded(each.facts) for item in found for each in item.studies)), None),
         searches_compared=tuple(_compare_searches(found, paths, common)),
         accuracies_compared=tuple(retrained.compare_accuracies(runs)),
         milestones_compared=tuple(retrained.compare_milestones(runs)),

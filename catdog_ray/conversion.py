@@ -147,7 +147,7 @@ def _value(value: Any, where: str) -> Value:
 
 def _whole_number(value: Any, where: str) -> int:
     if type(value) is not int:
-        raise ConfigError(f"{where} must be a whole number, as a range with step is of these, got {value!r}")
+        raise ConfigError(f"{where} must be a whole number (a range with step holds no others), got {value!r}")
     if abs(value) > _LARGEST_WHOLE:
         raise ConfigError(f"{where} must be at most {_LARGEST_WHOLE} from zero, got {value!r}")
     return value

@@ -11,9 +11,9 @@ from catdog_ray.comparison import Comparison, Method, best_objective
 from catdog_ray.groups import Group
 from catdog_ray.records import TrialRow
 from catdog_ray.retrained import BASELINE, SEARCHES, Compared
-from catdog_ray.settings import Choice, Range
+from catdog_ray.settings import Choice, IntRange, Range
 from catdog_ray.statistics import Estimate
-from catdog_ray.tables import verdict
+from catdog_ray.tables import interval_cell, largest_share, value_cell, verdict
 from catdog_ray.words import count, counted, duration, interval, percent, points
 
 
@@ -116,13 +116,8 @@ def of_importance(found: Comparison) -> str:
     for name, shares in found.importance.items():
         if shares is None:
             continue
-        spans = found.importance_intervals[name]
-        first, *others = sorted(shares, key=lambda key: -shares[key])
-        span = "" if spans is None else f" ({100 * spans[first][0]:.0f} to {100 * spans[first][1]:.0f})"
-        is_first = spans is not None and all(spans[first][0] > spans[other][1] for other in others)
-        told.append(
-            f"{name}: {_spaced(first)} {percent(shares[first])}{span}, {'' if is_first else 'not '}shown to be first"
-        )
+        first, share, is_shown = largest_share(shares, found.importance_intervals[name])
+        told.append(f"{name}: {_spaced(first)} {share}, {'' if is_shown else 'not '}shown to be first")
     return f"The largest share by the trials of {'; '.join(told)}."
 
 
@@ -136,10 +131,11 @@ def of_best_tenth(rows: Sequence[TrialRow], space: Mapping[str, Range]) -> str:
         values = [row.hyperparameters[name] for row in best]
         if isinstance(wanted, Choice):
             value, often = Counter(values).most_common(1)[0]
-            told.append(f"{_spaced(name)} {value} ({often:,} of {len(best):,})")
+            told.append(f"{_spaced(name)} {value_cell(value)} ({often:,} of {len(best):,})")
         else:
             low, high = np.quantile(np.array(values, np.float64), [0.25, 0.75])
-            told.append(f"{_spaced(name)} {low:.2g} to {high:.2g}")
+            digits = ",.0f" if isinstance(wanted, IntRange) else ".2g"
+            told.append(f"{_spaced(name)} {low:{digits}} to {high:{digits}}")
     return (
         f"Of the best tenth ({counted(len(best), 'trials')}) the middle half, or most frequent choice: "
         f"{', '.join(told)}."
@@ -147,7 +143,7 @@ def of_best_tenth(rows: Sequence[TrialRow], space: Mapping[str, Range]) -> str:
 
 
 def _accuracy(item: Estimate) -> str:
-    span = "no interval" if item.low is None else interval(item.low, item.high)
+    span = "no interval" if item.low is None and not item.is_alike else interval_cell(item)
     return f"{percent(item.mean)} ({span})"
 
 

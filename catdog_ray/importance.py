@@ -21,7 +21,7 @@ RESAMPLES, FEWEST_RESAMPLES = 100, 40
 """How often trials are drawn again, and how many of the draws must have shares."""
 
 MOST_DRAWN = 1000
-"""Trials in a draw. Of more there are the intervals are as wide as those of so many, for the time that it takes."""
+"""Trials in a draw. With more the intervals are as wide as with so many: drawing all would take too long."""
 
 
 class _Ended(optuna.Study):
@@ -66,7 +66,7 @@ def intervals(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> dict[st
 
 
 def _scored(trials: Sequence[TrialRow], space: Mapping[str, Range]) -> list[optuna.trial.FrozenTrial]:
-    scored = [row for row in trials if row.status != "failed" and row.objective is not None]
+    scored = [row for row in trials if row.is_scored]
     known = distributions.of_space(space)
     return [
         optuna.trial.create_trial(params=dict(row.hyperparameters), distributions=known, value=row.objective)

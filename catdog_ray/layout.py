@@ -198,6 +198,12 @@ def _about_splits(within: Mapping[str, set[str]]) -> str | None:
     )
     if train is None:
         return f"add train/<class>/, or give {without}"
+    for name in filter(None, (train, second)):
+        inner = next(iter(within[name])) if len(within[name]) == 1 else ""
+        if _role(inner) is not None and _role(inner) == _role(name):
+            # As archives are that hold a folder in one of the same name.
+            split = "train" if name == train else "validation"
+            return f"move what is in {printable(name)}/{printable(inner)}/ to {split}/"
     bare = [name for name in (train, second) if name is not None and not within[name]]
     if train in bare:
         has, both = ("has", "") if len(bare) == 1 else ("have", " and validation/<class>/")

@@ -23,6 +23,7 @@ from catdog_ray.records import Progress
 from catdog_ray.words import percent
 
 _LINE_EVERY_S = 10.0
+_FIRST = " (builds its network first)"
 _MOST_NAMED = 6
 """Of what runs at once: about two lines of 80 columns."""
 
@@ -133,9 +134,7 @@ def progress_view(title: str, progress: Progress) -> Group:
     if progress.best != "-":
         lines.append(f"best so far: {progress.best}")
     if progress.underway:
-        named = [
-            f"{name} epoch {done + 1}{'' if done else ' (builds its network)'}" for name, done in progress.underway
-        ]
+        named = [f"{name} epoch {done + 1}{'' if done else _FIRST}" for name, done in progress.underway]
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         lines.append(f"running: {', '.join(named[:_MOST_NAMED])}{more}")
     return Group(progress_table(title, progress), *map(Text, [*lines, f"last: {progress.latest}"]))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -133,10 +134,20 @@ def _adopt_orphans(wanted: bool) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
+class Lost(Exception):
+    """A process ended before the function that it was handed returned: killed, or out of memory."""
+
+
 def call_apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a process of its own: what it imports is not loaded here, what it says is not seen."""
+    """What a function returns in a process of its own: what it imports is not loaded here, what it says is not seen.
+
+    Raises Lost where that process ends early.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_be_silent) as pool:
-        return pool.submit(function, *arguments).result()
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise Lost(type(error).__name__) from error
 
 
 def _be_silent() -> None:

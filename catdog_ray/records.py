@@ -80,6 +80,11 @@ class TrialRow:
     training_seconds: float
     elapsed_s: float
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has an objective that counts."""
+        return self.status != "failed" and self.objective is not None
+
 
 @dataclass(frozen=True)
 class RetrainEpochRow:
@@ -181,7 +186,7 @@ def objective(accuracies: Sequence[float], *, window: int) -> float:
 
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     """The trial with the highest objective; failed ones do not count, ties go to the earlier trial."""
-    scored = [row for row in trials if row.status != "failed" and row.objective is not None]
+    scored = [row for row in trials if row.is_scored]
     return min(scored, key=lambda row: (-typing.cast(float, row.objective), row.trial), default=None)
 
 

@@ -27,9 +27,6 @@ _MOST_BUILDS, _PATIENCE_S = 12, 20.0
 
 _LONGEST_ERROR = 500
 
-_TRAINERS = ("batch_size",)
-"""Hyperparameters that the training reads itself; of a network that it compiles `learning_rate` too."""
-
 
 @dataclass(frozen=True)
 class Rehearsal:
@@ -102,6 +99,7 @@ def _build(
     keras.utils.clear_session(free_memory=True)
     keras.config.set_dtype_policy(train_settings.precision)
     network, read = model.own(point, str(model_settings.builder), image_size=image_size, classes=classes)
+    # What the training reads itself; of a network that it compiles, `learning_rate` too.
     trained_by = frozenset([BATCH_SIZE] if network.compiled else [BATCH_SIZE, "learning_rate"])
     recipe = model.Recipe.of(train_settings, steps=1)
     network = model.compiled(network, point, model_settings, recipe=recipe)

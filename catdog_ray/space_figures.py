@@ -14,7 +14,7 @@ from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, Range, Value, in_words
+from catdog_ray.settings import Choice, Range, Value, ends, in_words
 from catdog_ray.tables import SPACE
 from catdog_ray.words import percent
 
@@ -159,9 +159,7 @@ def _parallel(found: Comparison, item: Group) -> Drawing:
 
 
 def _scored(item: Group) -> list[TrialRow]:
-    return [
-        row for study in item.studies for row in study.trials if row.status != "failed" and row.objective is not None
-    ]
+    return [row for study in item.studies for row in study.trials if row.is_scored]
 
 
 def _places(wanted: Range, values: Sequence[Value]) -> np.ndarray:
@@ -182,7 +180,7 @@ def _unit(wanted: Range, places: np.ndarray) -> np.ndarray:
 
 def _ticks(wanted: Range) -> list[tuple[str, float]]:
     if not isinstance(wanted, Choice):
-        return [(f"{wanted.low:g}", 0.0), (f"{wanted.high:g}", 1.0)]
+        return [(f"{end:g}" if isinstance(end, float) else str(end), float(end == wanted.high)) for end in ends(wanted)]
     heights = _unit(wanted, np.arange(len(wanted.choices), dtype=np.float64))
     return [(in_words(choice), float(height)) for choice, height in zip(wanted.choices, heights, strict=True)]
 

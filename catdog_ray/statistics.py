@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 
+from catdog_ray.words import ALIKE
+
 LEVEL = 0.95
 RESAMPLES = 9999
 SEED = 20260501
@@ -49,7 +51,7 @@ class Estimate:
     def text(self) -> str:
         """`82.1 % (n=5, 81.0 % to 83.2 %)`; with one seed, or seeds that are all alike, no interval."""
         if self.low is None or self.high is None:
-            return f"{self.mean:.1%} (n={self.n}, {'all alike' if self.is_alike else 'no interval'})".replace("%", " %")
+            return f"{self.mean:.1%} (n={self.n}, {ALIKE if self.is_alike else 'no interval'})".replace("%", " %")
         return f"{self.mean:.1%} (n={self.n}, {self.low:.1%} to {self.high:.1%})".replace("%", " %")
 
 

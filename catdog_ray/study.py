@@ -35,7 +35,7 @@ from catdog_ray.provenance import commit, keras_backend, versions
 from catdog_ray.recorder import OnProgress
 from catdog_ray.records import OBJECTIVE, RecordError, best_trial
 from catdog_ray.schema import SCHEMA_VERSION
-from catdog_ray.settings import STOCK, Config, ConfigError, UserError
+from catdog_ray.settings import STOCK, Config, ConfigError, Range, UserError
 
 _log = logging.getLogger(__name__)
 
@@ -75,14 +75,18 @@ def run(
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
                 place = cluster.storage(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
+                # Once trials have begun, a network that fails at an end of its space fails those trials alone.
+                space = config.space if searches and not study.epochs.read() and not study.trials.read() else {}
+                require_network = partial(_require_network, config, splits, space=space, on_stage=on_stage)
+                is_tried = False
                 if searches and config.search.method == STOCK:
                     describe(nodes=[inspection.node_facts(os.cpu_count() or 1, 0)])
-                    _require_network(config, splits, searches=True, call=processes.call_apart)
+                    require_network(call=processes.call_apart)
                     with copier.copying(shared):
                         on_stage("search: Keras Tuner starts, and the first trial builds its network")
                         stock.run(study, config, splits.train, splits.selection, on_progress=on_progress)
                     describe(searched=True)
-                    searches, chosen = False, _chosen(study, config, top=top)
+                    searches, is_tried, chosen = False, True, _chosen(study, config, top=top)
                     retrains = retraining.is_due(study, config, chosen)
                 if searches or retrains:
                     address = config.cluster.address
@@ -92,8 +96,8 @@ def run(
                         preflight.check(config.cluster, place)
                         if on_cluster is not None:
                             on_cluster(running_on)
-                        call = partial(cluster.call, settings=config.cluster)
-                        _require_network(config, splits, searches=searches, call=call)
+                        if not is_tried:
+                            require_network(call=partial(cluster.call, settings=config.cluster))
                         watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
                             if searches:
@@ -138,16 +142,29 @@ def _chosen(study: StudyDirectory, config: Config, *, top: int) -> list[retraini
     return retraining.candidates(config, trials, top=top)
 
 
-def _require_network(config: Config, splits: data.Splits, *, searches: bool, call: Callable[..., Any]) -> None:
+def _require_network(
+    config: Config,
+    splits: data.Splits,
+    *,
+    space: Mapping[str, Range],
+    on_stage: Callable[[str], None],
+    call: Callable[..., Any],
+) -> None:
     """ConfigError where a network of the user's own cannot be trained; every trial would tell so, one by one.
 
-    It is built over its space only before a search.
+    It is built at the baseline, and at the ends of `space`.
     """
     if config.model.builder is None:
         return
+    on_stage("building the network of your own, before the first trial")
     size, classes = splits.train.pixels.shape[1], len(splits.train.class_names)
-    space = dict(config.space) if searches else {}
-    found = call(rehearsal.rehearse, config.model, config.train, dict(config.baseline), space, size, classes)
+    try:
+        found = call(rehearsal.rehearse, config.model, config.train, dict(config.baseline), dict(space), size, classes)
+    except processes.Lost as error:
+        raise ConfigError(
+            f"--model {config.model.builder}: the process that built it before the search was lost ({error}); where "
+            "memory is short, make the largest network of the space smaller"
+        ) from error
     if found.fault is not None:
         raise ConfigError(found.fault)
     for warning in found.warnings:

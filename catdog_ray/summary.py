@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import BASELINE, SEARCHES, Compared
-from catdog_ray.tables import interval_cell, verdict
+from catdog_ray.tables import interval_cell, largest_share, verdict
 from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
 
@@ -72,15 +72,10 @@ def _importance(found: Comparison) -> Iterator[str]:
         return
     # Random search samples the space evenly; of the others the one with most trials.
     item = max(told, key=lambda item: (item.method == "random", item.sampled))
-    shares, spans = found.importance[item.name], found.importance_intervals[item.name]
-    first, *others = sorted(shares or {}, key=lambda name: -(shares or {})[name])
-    if spans is None:
-        span, is_first = "", False
-    else:
-        span = f" ({100 * spans[first][0]:.0f} to {100 * spans[first][1]:.0f})"
-        is_first = all(spans[first][0] > spans[other][1] for other in others)
-    certain = "matters most" if is_first else "has the largest share, which is not shown to be the largest"
-    yield f"By {item.sampled:,} trials of {item.name} {first} {certain}: {percent((shares or {})[first])}{span}."
+    shares = found.importance[item.name] or {}
+    first, share, is_shown = largest_share(shares, found.importance_intervals[item.name])
+    certain = "matters most" if is_shown else "has the largest share, which is not shown to be the largest"
+    yield f"By {item.sampled:,} trials of {item.name} {first} {certain}: {share}."
 
 
 def _with_interval(item: Compared) -> str:

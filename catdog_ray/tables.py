@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from catdog_ray.compare import guides_figures
@@ -133,14 +133,14 @@ def _configurations(found: Comparison) -> Table:
             str(study.seed),
             percent(best.objective),
             f"{best.trial + 1} of {len(study.trials)}",
-            *(_value(best.hyperparameters[name]) for name in names),
+            *(value_cell(best.hyperparameters[name]) for name in names),
         )
         for item in found.groups
         for study in item.studies
         for best in [best_trial(study.trials)]
         if best is not None
     ]
-    rows += [(BASELINE, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, *(_value(given[name]) for name in names))] if rows else []
+    rows += [(BASELINE, NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, *(value_cell(given[name]) for name in names))] if rows else []
     return Table(
         SEARCHES,
         "The best configuration of each search",
@@ -457,7 +457,8 @@ def _quantity(found: Comparison, item: Compared) -> str:
     return f"{item.quantity}, each at its end (unequal epochs)" if is_unequal else item.quantity
 
 
-def _value(value: object) -> str:
+def value_cell(value: object) -> str:
+    """A hyperparameter's value; of floats three digits."""
     return f"{value:.3g}" if isinstance(value, float) else in_words(value)
 
 
@@ -469,6 +470,17 @@ def _difference(item: Compared | None) -> str:
     if item is None:
         return NOT_KNOWN
     return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"
+
+
+def largest_share(
+    shares: Mapping[str, float], spans: Mapping[str, tuple[float, float]] | None
+) -> tuple[str, str, bool]:
+    """The most important hyperparameter, its share as text, and whether it is shown to have the largest."""
+    first, *others = sorted(shares, key=lambda name: -shares[name])
+    if spans is None:
+        return first, percent(shares[first]), False
+    is_shown = all(spans[first][0] > spans[other][1] for other in others)
+    return first, f"{percent(shares[first])} ({_span(spans[first])})", is_shown
 
 
 def _span(ends: tuple[float, float]) -> str:

@@ -73,6 +73,21 @@ def test_resume_takes_the_newest_unfinished_study(tmp_path: Path) -> None:
         choice.choose_study(parsed(*resume, "--config", "cpu.yaml"))
 
 
+def test_resume_passes_over_damaged_studies_and_such_that_run(tmp_path: Path) -> None:
+    begun(tmp_path, "whole", started_utc="2026-11-01T12:00:00+00:00")
+    running = begun(tmp_path, "running", started_utc="2026-11-02T12:00:00+00:00")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "study.json").write_text('{"schema_version": 0}')
+    resume = parsed("--output", str(tmp_path), "--resume")
+    with StudyDirectory(running):
+        assert choice.choose_study(resume)[1] == tmp_path / "whole"
+    assert choice.choose_study(resume)[1] == running
+    for folder in ("whole", "running"):
+        (tmp_path / folder / "study.json").unlink()
+    with pytest.raises(ConfigError, match=r"no unfinished study under .* \(not read: .*damaged/study.json: schema_ver"):
+        choice.choose_study(resume)
+
+
 def test_the_newest_study_that_does_not_fit_is_refused_by_its_folder(tmp_path: Path) -> None:
     """And no older one is taken in its place."""
     begun(tmp_path, "fits", started_utc="2026-11-01T12:00:00+00:00")

@@ -14,6 +14,7 @@ from make_studies import write_invented
 from catdog_ray import audit, comparison, descriptions, tables
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import SEARCHES, SEEDS, Classified, Compared
+from catdog_ray.settings import Choice, IntRange
 from catdog_ray.statistics import Calibration, Difference, Estimate
 
 
@@ -125,6 +126,12 @@ def test_where_the_best_tenth_lies() -> None:
     assert said.startswith("Of the best tenth (4 trials) ")
     assert "learning rate 0.0025 to 0.0035, dropout rate 0.5 to 0.5, conv filters 32 (3 of 4)" in said
     assert descriptions.of_best_tenth([], quickstart().space) == "There is no trial with a score."
+
+
+def test_of_the_best_tenth_whole_numbers_and_truth_are_told_as_in_tables() -> None:
+    space = {"normalise": Choice((True, False)), "units": IntRange(1, 2048, 1, "log")}
+    rows = [trial_row(n, hyperparameters={"normalise": False, "units": 1024}) for n in range(10)]
+    assert descriptions.of_best_tenth(rows, space).endswith("choice: normalise false (1 of 1), units 1,024 to 1,024.")
 
 
 def test_alternative_texts_say_what_is_seen_and_captions_how_it_is_made(found: Comparison, tmp_path: Path) -> None:

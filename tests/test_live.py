@@ -138,7 +138,7 @@ def test_what_is_best_and_what_runs_stand_below_the_numbers() -> None:
     underway = (("trial-0003", 4), ("trial-0004", 0))
     assert below(underway=underway) == [
         "best so far: 0.812 (trial 3)",
-        "running: trial-0003 epoch 5, trial-0004 epoch 1 (builds its network)",
+        "running: trial-0003 epoch 5, trial-0004 epoch 1 (builds its network first)",
         "last: trial-0004 started",
     ]
     many = tuple((f"baseline-seed-{seed}", 9) for seed in range(8))

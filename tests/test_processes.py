@@ -24,6 +24,11 @@ print(child.pid)
 """
 
 
+def test_a_process_that_ends_before_its_function_returns_is_told():
+    with pytest.raises(processes.Lost, match=r"^BrokenProcessPool$"):
+        processes.call_apart(os._exit, 3)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_end_of_what_it_met(number):
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}

@@ -508,6 +508,13 @@ ONE_CLASS = "train/ holds one class only (cats); put a folder of each other clas
             f"sort its pictures into validation/<class>/, {ALONE}",
         ),
         (
+            [
+                name.replace("train/", "training_set/training_set/").replace("validation/", "test_set/test_set/")
+                for name in PLAIN
+            ],
+            "wrong layout: found training_set/ and test_set/; move what is in training_set/training_set/ to train/",
+        ),
+        (
             [name.replace("validation/", "val/") for name in PLAIN],
             "wrong layout: found train/ and val/; rename val/ to validation/",
         ),

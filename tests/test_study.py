@@ -10,10 +10,10 @@ import pytest
 from make_rows import retrain_row, trial_epoch_row, trial_row
 from small import quick_config
 
-from catdog_ray import cluster, study
+from catdog_ray import cluster, processes, study
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import Config, ConfigError, RunFailed
+from catdog_ray.settings import STOCK, Config, ConfigError, RunFailed
 
 
 def unreachable(tmp_path: Path, **changes: Any) -> Config:
@@ -76,6 +76,25 @@ def test_what_a_search_made_before_it_could_begin_is_removed_too(tmp_path: Path)
         (rows.path / "ray" / "trials").mkdir(parents=True)
         rows.put_back(before)
     assert not rows.path.exists()
+
+
+def test_a_network_is_built_over_its_space_only_before_the_first_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Later an end of the space that fails would keep a study from going on, whose space may not change."""
+    asked = []
+
+    def call_apart(function: Any, *arguments: Any) -> NoReturn:
+        asked.append(dict(arguments[3]))
+        raise processes.Lost("BrokenProcessPool")
+
+    monkeypatch.setattr(processes, "call_apart", call_apart)
+    config = unreachable(tmp_path, search__method=STOCK, model__builder="test_study:unreachable")
+    said = r"^--model test_study:unreachable: the process that built it before the search was lost \(BrokenPr"
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=said):
+            study.run(tmp_path / "study", config)
+        with StudyDirectory(tmp_path / "study") as begun_one:
+            begun_one.epochs.append(trial_epoch_row(0, 1))
+    assert asked == [dict(config.space), {}]
 
 
 def test_a_milestone_that_comes_too_late_is_told_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
