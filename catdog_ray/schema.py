@@ -33,7 +33,11 @@ class RowSchema:
         self._kind = kind
         self._hints = typing.get_type_hints(kind)
         self._names = self._hints.keys()
-        self._containers = [name for name, hint in self._hints.items() if typing.get_origin(hint) in (dict, list)]
+        self._containers = [
+            (name, origin, typing.get_args(hint)[-1])
+            for name, hint in self._hints.items()
+            if (origin := typing.get_origin(hint)) in (dict, list)
+        ]
         self._limits: dict[tuple[type, ...], list[tuple[str, float, float]]] = {}
 
     def require(self, values: Any) -> None:
@@ -58,9 +62,10 @@ class RowSchema:
                 for name, kind in zip(self._names, kinds, strict=True)
                 if kind in _LIMITS
             ]
-        for name in self._containers:
-            if not _has_type(values[name], self._hints[name]):
-                raise RecordError(f"{name} cannot be {str(values[name])[:60]!r}")
+        for name, container, kind in self._containers:
+            value = values[name]
+            if type(value) is not container or not _are_null_or(value.values() if container is dict else value, kind):
+                raise RecordError(f"{name} cannot be {str(value)[:60]!r}")
 
 
 _STUDY: Mapping[str, Any] = {
@@ -151,10 +156,11 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 def _are_null_or(values: Iterable[Any], kind: Any) -> bool:
     """Numbers that were not finite are null in lists and mappings too."""
+    numbers = _numbers(kind)
     for value in values:
         # Half a million rows are read: what is plainly right is not looked at twice.
-        limits = _LIMITS.get(type(value))
-        if limits is not None and limits[0] <= value <= limits[1] and _admits(kind, is_float=type(value) is float):
+        limits = numbers.get(type(value))
+        if limits is not None and limits[0] <= value <= limits[1]:
             continue
         if value is not None and not _has_type(value, kind):
             return False
@@ -162,6 +168,6 @@ def _are_null_or(values: Iterable[Any], kind: Any) -> bool:
 
 
 @lru_cache
-def _admits(kind: Any, *, is_float: bool) -> bool:
-    """Whether an annotation admits floats (integers), within their limits."""
-    return _has_type(0.0 if is_float else 0, kind)
+def _numbers(kind: Any) -> Mapping[type, tuple[float, float]]:
+    """The limits of those numbers, floats or integers, that an annotation admits."""
+    return {number: limits for number, limits in _LIMITS.items() if _has_type(number(0), kind)}
