@@ -223,7 +223,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "study.json that is no JSON": (
         lambda output: damaged(output, "{"),
-        ["--resume"],
+        ["--resume", "--name", "quickstart"],
         "{folder}/study.json: is no JSON (*",
     ),
     "study.json of another version": (
