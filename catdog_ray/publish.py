@@ -13,10 +13,10 @@ from catdog_ray import (
     data,
     decoding,
     figures,
+    markdown,
     report,
     space_figures,
     summary,
-    tables,
     trial_figures,
 )
 from catdog_ray.compare import Study
@@ -39,7 +39,7 @@ def publish(
     drawings = [*figures.draw(found), *trial_figures.draw_trials(found), *space_figures.draw_space(found)]
     files: dict[Path, str | bytes] = {
         output / "comparison.json": to_json(as_json(found), indent=1) + "\n",
-        output / "comparison.md": tables.markdown(found, summary.sentences(found)),
+        output / "comparison.md": markdown.page(found, summary.sentences(found)),
         output / "report.html": report.page(found, drawings, pictures=pictures),
         **{output / "figures" / f"{item.name}.svg": item.svg for item in drawings},
     }

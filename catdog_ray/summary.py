@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catdog_ray.cells import interval_cell, largest_share, verdict
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import BASELINE, SEARCHES, Compared
-from catdog_ray.tables import interval_cell, largest_share, verdict
 from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
 

@@ -1,19 +1,29 @@
-"""The tables of a comparison as text cells: one form for Markdown, for the page and for whoever reads along."""
+"""The tables of a comparison as text: one form for Markdown, for the page and for whoever reads along."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from catdog_ray.cells import (
+    accuracy_cells,
+    difference_cell,
+    interval_cell,
+    loss_cell,
+    quantity_cell,
+    share_cell,
+    signed_cell,
+    suggestion_cells,
+    value_cell,
+    verdict,
+    with_sd,
+)
 from catdog_ray.compare import guides_figures
-from catdog_ray.comparison import TRAINING_FACTOR, Comparison, Method, is_impression, is_shown
+from catdog_ray.comparison import TRAINING_FACTOR, Comparison
 from catdog_ray.records import best_trial
-from catdog_ray.retrained import BASELINE, SEEDS, Compared
+from catdog_ray.retrained import BASELINE
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
-from catdog_ray.settings import in_words
-from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
-from catdog_ray.words import ALIKE, NO_DIFFERENCE, NOT_KNOWN, count, counted, duration, interval, percent, points
+from catdog_ray.words import NOT_KNOWN, count, counted, duration, percent, points
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"
 TRIALS, SPACE, MODELS, STUDIES = "The trials", "The hyperparameters", "The retrained models", "The studies"
@@ -55,38 +65,6 @@ def tables(found: Comparison) -> list[Table]:
     return [dataclasses.replace(item, title=item.title + mark) for item in made if item.rows]
 
 
-def markdown(found: Comparison, sentences: Sequence[str] = ()) -> str:
-    """comparison.md, with `sentences` first."""
-    lines = [f"# {_cell(found.title)}", ""]
-    if found.is_drawn:
-        lines += [f"**{DRAWN}**", ""]
-    lines += ["## In short", "", *(f"- {_cell(text)}" for text in sentences)] if sentences else []
-    lines += [f"- Warning: {_cell(text)}" for text in found.warnings]
-    return "\n".join(lines) + "\n" + "".join(map(as_markdown, tables(found)))
-
-
-def as_markdown(table: Table) -> str:
-    """One table with its title and note, after an empty line."""
-    lines = ["", f"## {_cell(table.title)}", ""]
-    lines.append("| " + " | ".join(_cell(name) for name in table.columns) + " |")
-    lines.append("|" + "---|" * len(table.columns))
-    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
-    lines += ["", _cell(table.note)] if table.note else []
-    return "\n".join(lines) + "\n"
-
-
-def verdict(found: Comparison, item: Compared) -> str:
-    """What may be said of a difference."""
-    if not is_shown(found, item):
-        return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
-    better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
-    alone = ", by pairs alone" if item.unpaired is not None and not item.unpaired.is_shown else ""
-    few = f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if is_impression(item) else ""
-    # Milestones of one configuration speak of it alone anyway.
-    one = " (one search: this configuration, not the method)" if item.unit == SEEDS and item.milestone else ""
-    return f"{better} above {worse}{alone}{few}{one}"
-
-
 def _searches(found: Comparison) -> Table:
     rows = tuple(
         (
@@ -97,7 +75,7 @@ def _searches(found: Comparison) -> Table:
             *accuracy_cells(item.best),
             NOT_KNOWN if item.regret is None else points(item.regret.mean),
             percent(None if item.best_at is None else item.best_at.mean),
-            *_suggestions(item),
+            *suggestion_cells(item),
         )
         for item in found.methods
     )
@@ -154,9 +132,9 @@ def _spending(found: Comparison) -> Table:
     rows = tuple(
         (
             item.name,
-            _with_sd(item.epochs, count),
-            _with_sd(item.multiply_adds, count),
-            _with_sd(item.seconds, duration),
+            with_sd(item.epochs, count),
+            with_sd(item.multiply_adds, count),
+            with_sd(item.seconds, duration),
             NOT_KNOWN if item.cpu_hours is None else f"{item.cpu_hours.mean:.2f}",
             NOT_KNOWN if item.gpu_hours is None else f"{item.gpu_hours.mean:.2f}",
         )
@@ -211,7 +189,7 @@ def _retrained(found: Comparison) -> Table:
             counted(item.test.n, item.unit),
             percent(item.train.mean),
             *accuracy_cells(item.test),
-            _signed(item.optimism),
+            signed_cell(item.optimism),
         )
         for item in found.accuracies
     ]
@@ -244,7 +222,7 @@ def _differences(found: Comparison) -> Table:
     rows = tuple(
         (
             f"{item.first} minus {item.second}",
-            _quantity(found, item),
+            quantity_cell(found, item),
             counted(item.difference.n, item.unit),
             points(item.difference.mean, signed=True),
             interval_cell(item.difference, signed=True),
@@ -283,7 +261,7 @@ def _last_epochs(found: Comparison) -> Table:
             f"{first} minus {second}",
             NOT_KNOWN if epoch is None else str(epoch),
             counted(item.difference.n, item.unit),
-            *(_difference(each.get((first, second, epoch))) for each in by_key),
+            *(difference_cell(each.get((first, second, epoch))) for each in by_key),
         )
         for (first, second, epoch), item in (by_key[0].items() if by_key else ())
     )
@@ -341,7 +319,7 @@ def _importance(found: Comparison) -> Table:
             item.name,
             f"{item.sampled:,}",
             *(
-                NOT_KNOWN if shares is None else percent(shares[key]) + (f" ({_span(spans[key])})" if spans else "")
+                NOT_KNOWN if shares is None else share_cell(shares[key], None if spans is None else spans[key])
                 for key in names
             ),
         )
@@ -374,7 +352,7 @@ def _classified(found: Comparison) -> Table:
                 for k in range(len(classes))
             ),
             points(item.calibration.error),
-            NOT_KNOWN if item.loss is None else f"{item.loss.mean:.3f}" + _loss_span(item.loss),
+            loss_cell(item.loss),
             percent(item.together),
         )
         for item in found.classified
@@ -429,83 +407,3 @@ def _studies(found: Comparison) -> Table:
 def _left_out(found: Comparison) -> Table:
     rows = tuple((item.folder, item.reason) for item in found.left_out)
     return Table(STUDIES, "Studies left out", ("study", "reason"), rows, f"{len(rows)} left out by --skip-bad.")
-
-
-def _suggestions(item: Method) -> tuple[str, str]:
-    if item.suggestion_seconds is None:
-        return NOT_KNOWN, NOT_KNOWN
-    return f"{item.suggestion_seconds:.3f} (n={item.suggestions:,})", f"{100 * item.suggestion_share:.2g} %"
-
-
-def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
-    """Mean, sd in points, interval."""
-    if item is None:
-        return NOT_KNOWN, NOT_KNOWN, "none"
-    sd = NOT_KNOWN if item.sd is None else f"{100 * item.sd:.1f}"
-    return percent(item.mean), sd, interval_cell(item)
-
-
-def interval_cell(item: Estimate | Difference, *, signed: bool = False) -> str:
-    """Its interval; `all alike` where its values are, so that they give none, `none` where there is one value."""
-    return ALIKE if item.is_alike else interval(item.low, item.high, signed=signed)
-
-
-def _quantity(found: Comparison, item: Compared) -> str:
-    if item.milestone is not None:
-        return f"{item.quantity}, {item.milestone} epochs"
-    is_unequal = item in found.searches_compared and any(each.milestone for each in found.searches_compared)
-    return f"{item.quantity}, each at its end (unequal epochs)" if is_unequal else item.quantity
-
-
-def value_cell(value: object) -> str:
-    """A hyperparameter's value; of floats three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else in_words(value)
-
-
-def _with_sd(item: Estimate, words: Callable[[float], str]) -> str:
-    return words(item.mean) + ("" if item.sd is None else f" ({words(item.sd)})")
-
-
-def _difference(item: Compared | None) -> str:
-    if item is None:
-        return NOT_KNOWN
-    return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"
-
-
-def largest_share(
-    shares: Mapping[str, float], spans: Mapping[str, tuple[float, float]] | None
-) -> tuple[str, str, bool]:
-    """The most important hyperparameter, its share as text, and whether it is shown to have the largest."""
-    first, *others = sorted(shares, key=lambda name: -shares[name])
-    if spans is None:
-        return first, percent(shares[first]), False
-    is_shown = all(spans[first][0] > spans[other][1] for other in others)
-    return first, f"{percent(shares[first])} ({_span(spans[first])})", is_shown
-
-
-def _span(ends: tuple[float, float]) -> str:
-    return f"{100 * ends[0]:.0f} to {100 * ends[1]:.0f}"
-
-
-def _loss_span(item: Estimate) -> str:
-    if item.low is None or item.high is None:
-        return f" ({ALIKE})" if item.is_alike else ""
-    return f" ({item.low:.3f} to {item.high:.3f})"
-
-
-def _signed(item: Estimate | None) -> str:
-    if item is None:
-        return NOT_KNOWN
-    words = points(item.mean, signed=True)
-    if item.low is None or item.high is None:
-        return f"{words} (n={item.n}, {ALIKE if item.is_alike else 'no interval'}: {NO_DIFFERENCE})"
-    shown = "" if not item.low <= 0 <= item.high else f": {NO_DIFFERENCE}"
-    return f"{words} (n={item.n}, {interval(item.low, item.high, signed=True)}{shown})"
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    shown = " ".join(text.split())
-    for sign in ("\\", "|", "<", ">", "*", "_", "`", "[", "]"):
-        shown = shown.replace(sign, f"\\{sign}")
-    return shown

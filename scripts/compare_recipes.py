@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     if flags.tuned is not None and flags.plain is None:
         parser.error("--tuned: needs --plain, the study whose configuration it is")
 
-    from catdog_ray import files, live, tables
+    from catdog_ray import files, live, markdown
 
     recipes = read(flags.studies)
     retrained = retrained_runs(recipes, flags.plain, flags.tuned)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     if flags.output is None:
         return
     pages = {
-        "recipes.md": "# What changes of the training give\n" + "".join(map(tables.as_markdown, made)),
+        "recipes.md": "# What changes of the training give\n" + "".join(map(markdown.as_markdown, made)),
         "recipes.json": files.to_json(as_json(recipes, retrained), indent=1) + "\n",
         "selection.svg": draw(recipes),
     }
@@ -249,7 +249,8 @@ def last_runs(study: Evidence, configuration: str) -> list[Run]:
 
 def selection_table(recipes: Recipes) -> Table:
     """What the recipes give on the selection split."""
-    from catdog_ray.tables import TRIALS, Table, accuracy_cells
+    from catdog_ray.cells import accuracy_cells
+    from catdog_ray.tables import TRIALS, Table
 
     rows = []
     for item in compared(recipes):
@@ -288,9 +289,10 @@ def selection_table(recipes: Recipes) -> Table:
 
 def retrained_tables(found: Retrained) -> list[Table]:
     """What was retrained, on the test split."""
+    from catdog_ray.cells import accuracy_cells, interval_cell
     from catdog_ray.retrained import IMAGES
     from catdog_ray.statistics import estimate
-    from catdog_ray.tables import DIFFERENCES, RETRAINING, Table, accuracy_cells, interval_cell
+    from catdog_ray.tables import DIFFERENCES, RETRAINING, Table
 
     rows = tuple(
         (
@@ -353,7 +355,7 @@ def retrained_tables(found: Retrained) -> list[Table]:
 
 def difference_cells(item: Difference, *, is_claim: bool = True) -> tuple[str, str, str]:
     """Mean, interval, and what may be said; images alone never speak for a recipe (`is_claim` false)."""
-    from catdog_ray.tables import interval_cell
+    from catdog_ray.cells import interval_cell
 
     verdict = NO_DIFFERENCE if not item.is_shown else "better" if item.mean > 0 else "worse"
     if item.is_shown and not is_claim:

@@ -11,7 +11,7 @@ import pytest
 from make_rows import trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, early_stopping, publish, tables
+from catdog_ray import audit, comparison, early_stopping, markdown, publish, tables
 from catdog_ray.audit import Evidence
 from catdog_ray.comparison import Comparison
 from catdog_ray.files import to_json
@@ -323,7 +323,7 @@ def test_trials_of_full_length_are_replayed_with_early_stopping(tmp_path: Path) 
     assert 0.1 < item.share_of_epochs.mean < 0.9
     assert 0 <= item.regret.mean <= item.regret_p95.mean
     assert 0 < item.kept_best.mean <= 1
-    text = tables.markdown(found)
+    text = markdown.page(found)
     assert "replayed with early stopping" in text
     assert "2 x 200" in text
 

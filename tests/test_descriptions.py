@@ -11,7 +11,7 @@ import pytest
 from make_rows import quickstart, trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, descriptions, tables
+from catdog_ray import audit, comparison, descriptions, markdown
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import SEARCHES, SEEDS, Classified, Compared
 from catdog_ray.settings import Choice, IntRange
@@ -37,12 +37,12 @@ def test_every_number_stands_in_a_table(found: Comparison) -> None:
         descriptions.of_retraining(found, "TPE"),
         descriptions.of_importance(found),
     ]
-    markdown = tables.markdown(found)
+    published = markdown.page(found)
     numbers = [
         number for text in said for number in re.findall(r"[+-]?\d+\.\d(?: to [+-]?\d+\.\d)?(?: %| points)", text)
     ]
     assert len(numbers) > 15
-    assert [number for number in numbers if number not in markdown] == []
+    assert [number for number in numbers if number not in published] == []
 
 
 def test_lines_end_with_a_mean_its_interval_and_what_was_spent(found: Comparison) -> None:

@@ -13,7 +13,7 @@ from browser import CHROMIUM, Browser, browser
 from make_studies import write_invented
 from PIL import Image
 
-from catdog_ray import audit, comparison, figures, report, space_figures, tables, trial_figures
+from catdog_ray import audit, comparison, figures, markdown, report, space_figures, tables, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
 
@@ -88,7 +88,7 @@ def test_drawn_data_says_so_in_every_table_and_figure(found: Comparison, drawing
     assert all(table.title.endswith("(drawn data)") for table in tables.tables(found))
     marks = [drawing.svg.count(">drawn data</text>") for drawing in drawings]
     assert marks == [1] * len(drawings)
-    assert tables.DRAWN in tables.markdown(found)
+    assert tables.DRAWN in markdown.page(found)
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: Path) -> None:
@@ -115,10 +115,10 @@ def test_what_studies_hold_is_escaped(tmp_path: Path) -> None:
     assert not {"script", "b"} & {tag for tag, _ in reader.tags}
     assert EVIL in reader.text
     assert all("<script>" not in drawing.svg for drawing in drawings)
-    markdown = tables.markdown(result)
-    assert "<script>" not in markdown.replace("\\<script\\>", "")
+    published = markdown.page(result)
+    assert "<script>" not in published.replace("\\<script\\>", "")
     widths = [
-        len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if "validation" in line or "x/" in line
+        len(re.findall(r"(?<!\\)\|", line)) for line in published.splitlines() if "validation" in line or "x/" in line
     ]
     assert set(widths) == {6}
 

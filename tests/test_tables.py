@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, figures, summary, tables, words
+from catdog_ray import audit, cells, comparison, figures, markdown, summary, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
 from catdog_ray.curves import TimeToTarget
 from catdog_ray.early_stopping import EarlyStopping
@@ -63,8 +63,8 @@ def with_facts(found: Comparison, **facts: object) -> Comparison:
 def test_the_guides_figures_are_not_of_another_question(found: Comparison) -> None:
     other = with_facts(found, class_names=["circles", "squares"])
     assert titled(other, "Accuracy after retraining").rows[-1][0] == "baseline"
-    assert "guide" in tables.markdown(found)
-    assert "guide" not in tables.markdown(other)
+    assert "guide" in markdown.page(found)
+    assert "guide" not in markdown.page(other)
     captions = {drawing.name: drawing.caption for drawing in figures.draw(other)}
     assert captions["retrained"] == "Marks are means, lines Student's t intervals over n; a mark alone has none."
 
@@ -80,12 +80,12 @@ def test_a_constant_answer_stands_beside_where_classes_are_uneven(found: Compari
 
 def test_what_is_all_alike_has_no_interval() -> None:
     alike, one = Estimate(3, 0.9, 0.0, None, None), Estimate(1, 0.9, None, None, None)
-    assert tables.accuracy_cells(alike) == ("90.0 %", "0.0", "all alike")
-    assert tables.accuracy_cells(one) == ("90.0 %", "-", "none")
-    assert tables.interval_cell(Difference(3, 0.1, 0.0, None, None), signed=True) == "all alike"
-    assert tables.interval_cell(Difference(3, 0.1, 0.1, -0.05, 0.25), signed=True) == "-5.0 to +25.0"
-    assert tables._signed(alike) == "+90.0 points (n=3, all alike: no difference shown)"
-    assert tables._loss_span(alike) == " (all alike)"
+    assert cells.accuracy_cells(alike) == ("90.0 %", "0.0", "all alike")
+    assert cells.accuracy_cells(one) == ("90.0 %", "-", "none")
+    assert cells.interval_cell(Difference(3, 0.1, 0.0, None, None), signed=True) == "all alike"
+    assert cells.interval_cell(Difference(3, 0.1, 0.1, -0.05, 0.25), signed=True) == "-5.0 to +25.0"
+    assert cells.signed_cell(alike) == "+90.0 points (n=3, all alike: no difference shown)"
+    assert cells.loss_cell(alike) == "0.900 (all alike)"
 
 
 def test_a_tables_figures_are_the_comparisons(found: Comparison) -> None:
@@ -205,7 +205,7 @@ def test_optimism_is_told_with_what_it_shows(found: Comparison) -> None:
     ]
     sd = found.accuracies[0].test
     assert sd.sd is not None
-    assert rows[1][3:7] == (words.percent(first.train.mean), *tables.accuracy_cells(first.test))
+    assert rows[1][3:7] == (words.percent(first.train.mean), *cells.accuracy_cells(first.test))
     assert rows[1][5] == f"{100 * sd.sd:.1f}"
 
 
@@ -219,24 +219,24 @@ def test_optimism_is_told_with_what_it_shows(found: Comparison) -> None:
 )
 def test_verdicts(low: float | None, high: float | None, words: str, found: Comparison) -> None:
     item = Compared("best objective", None, "TPE", "random search", "searches", Difference(6, 0.1, 0.1, low, high))
-    assert tables.verdict(found, item) == words
+    assert cells.verdict(found, item) == words
 
 
 def test_the_worse_method_is_named_second(found: Comparison) -> None:
     item = Compared("best objective", None, "TPE", "random search", "searches", Difference(6, -0.1, 0.1, -0.2, -0.05))
-    assert tables.verdict(found, item) == "random search above TPE"
+    assert cells.verdict(found, item) == "random search above TPE"
 
 
 def test_a_difference_of_few_searches_is_an_impression(found: Comparison) -> None:
     item = Compared("best objective", None, "TPE", "random search", "searches", Difference(5, 0.1, 0.1, 0.05, 0.2))
-    assert tables.verdict(found, item) == "TPE above random search (fewer than 6 searches: an impression)"
+    assert cells.verdict(found, item) == "TPE above random search (fewer than 6 searches: an impression)"
 
 
 def test_what_pairs_alone_show_is_marked(found: Comparison) -> None:
     paired, shown, not_shown = Difference(6, 0.1, 0.1, 0.05, 0.2), (0.01, 0.3), (-0.1, 0.3)
     item = Compared("test accuracy", 6, "TPE", "random search", "searches", paired)
     verdicts = [
-        tables.verdict(found, replace(item, unpaired=Difference(6, 0.1, None, *ends))) for ends in (shown, not_shown)
+        cells.verdict(found, replace(item, unpaired=Difference(6, 0.1, None, *ends))) for ends in (shown, not_shown)
     ]
     assert verdicts == ["TPE above random search", "TPE above random search, by pairs alone"]
 
@@ -244,9 +244,9 @@ def test_what_pairs_alone_show_is_marked(found: Comparison) -> None:
 def test_one_search_speaks_of_its_configuration_alone(found: Comparison) -> None:
     item = Compared("test accuracy", 6, "TPE", "random search", "retraining seeds", Difference(6, 0.1, 0.1, 0.05, 0.2))
     words = "TPE above random search (one search: this configuration, not the method)"
-    assert tables.verdict(found, item) == words
+    assert cells.verdict(found, item) == words
     longer = replace(item, milestone=None, first="TPE, 6 epochs", second="TPE, 4 epochs")
-    assert tables.verdict(found, longer) == "TPE, 6 epochs above TPE, 4 epochs"
+    assert cells.verdict(found, longer) == "TPE, 6 epochs above TPE, 4 epochs"
 
 
 def test_the_best_configurations_stand_with_the_baseline(found: Comparison) -> None:
@@ -314,25 +314,25 @@ def test_a_share_stands_with_its_interval(found: Comparison) -> None:
 
 def test_models_that_differ_are_not_methods_that_differ(found: Comparison) -> None:
     item = replace(found.images_compared[0], difference=Difference(40, 0.1, 0.1, 0.05, 0.2))
-    assert tables.verdict(found, item) == "these models differ, no difference shown for other seeds"
+    assert cells.verdict(found, item) == "these models differ, no difference shown for other seeds"
 
 
 def test_left_out_studies_are_named(found: Comparison) -> None:
     rest = replace(found, left_out=(LeftOut("torn", "half|written"),))
     assert titled(rest, "Studies left out").rows == (("torn", "half|written"),)
-    assert "half\\|written" in tables.markdown(rest)
+    assert "half\\|written" in markdown.page(rest)
 
 
 def test_markdown_begins_with_what_must_be_known(found: Comparison) -> None:
     warned = replace(found, title="a | b", warnings=("few  <seeds>",))
-    lines = tables.markdown(warned, ["It *works*.", "`x_y` [z] \\"]).splitlines()
+    lines = markdown.page(warned, ["It *works*.", "`x_y` [z] \\"]).splitlines()
     assert lines[:9] == [
         "# a \\| b", "", f"**{tables.DRAWN}**", "", "## In short", "",
         "- It \\*works\\*.", "- \\`x\\_y\\` \\[z\\] \\\\", "- Warning: few \\<seeds\\>",
     ]  # fmt: skip
     assert "(drawn data)" in lines[10]
     real = replace(found, is_drawn=False, warnings=())
-    assert "rawn data" not in tables.markdown(real).partition("\n")[2]
+    assert "rawn data" not in markdown.page(real).partition("\n")[2]
 
 
 @pytest.mark.parametrize(
