@@ -13,7 +13,7 @@ import scipy.stats
 import study as published
 from make_studies import write_invented
 
-from catdog_ray import audit, config, statistics
+from catdog_ray import audit, config, recipe_figure, recipe_tables, recipes, statistics
 from catdog_ray.settings import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -52,23 +52,24 @@ def test_the_last_epochs_count_not_the_best(tmp_path: Path) -> None:
     folder = write(tmp_path, "plain", 0)
     last = accuracies(folder)[-3:]
     assert max(accuracies(folder)) > sum(last) / 3
-    assert compare_recipes.score(audit.read(folder)) == pytest.approx(sum(last) / 3)
+    assert recipes.score(audit.read(folder)) == pytest.approx(sum(last) / 3)
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     plain = [write(tmp_path, "plain", seed) for seed in (0, 1, 2, 3)]
     cosine = [write(tmp_path, "cosine", seed, skill=0.05, overrides=COSINE) for seed in (2, 0, 1)]
-    recipes = compare_recipes.read([*cosine, *plain])
-    rows = compare_recipes.compared(recipes)
-    assert [(row["recipe"], row["accuracy"].n) for row in rows] == [("plain", 4), ("cosine", 3)]
-    assert rows[1]["changes"] == {"train.learning_rate_schedule": "cosine"}
+    found = recipes.read([*cosine, *plain])
+    rows = recipes.scored(found)
+    assert [(row.recipe, row.accuracy.n) for row in rows] == [("plain", 4), ("cosine", 3)]
+    assert rows[1].changes == {"train.learning_rate_schedule": "cosine"}
     by_seed = [
         np.mean(accuracies(tmp_path / f"recipe48-cosine-seed{seed}")[-3:])
         - np.mean(accuracies(tmp_path / f"recipe48-plain-seed{seed}")[-3:])
         for seed in range(3)
     ]
     expected = scipy.stats.ttest_1samp(by_seed, 0).confidence_interval(0.95)
-    difference = rows[1]["difference"]
+    difference = rows[1].difference
+    assert difference is not None
     assert (difference.n, difference.mean) == (3, pytest.approx(np.mean(by_seed)))
     assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high))
 
@@ -78,26 +79,26 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "cosine"
     plain.rename(other)
     with pytest.raises(UserError, match=r"must be named like recipe48-cosine-seed0"):
-        compare_recipes.read([other])
+        recipes.read([other])
     other.rename(tmp_path / "recipe48-plain-seed1")
     with pytest.raises(UserError, match=r"recipe48-plain-seed1: its seed is 0, not 1"):
-        compare_recipes.read([tmp_path / "recipe48-plain-seed1"])
+        recipes.read([tmp_path / "recipe48-plain-seed1"])
     (tmp_path / "recipe48-plain-seed1").rename(plain)
     alone = write(tmp_path, "flip", 0, overrides={"train__test_time_flip": True})
     with pytest.raises(UserError, match=r"no study called recipe48-plain-seedN"):
-        compare_recipes.read([alone])
+        recipes.read([alone])
     two = tmp_path / "recipe150-plain-seed0"
     write_invented(two, trials=1, stopping=False, milestones=())
     with pytest.raises(UserError, match=r"recipe48-plain-seed0: a second study of plain, seed 0"):
-        compare_recipes.read([plain, two])
+        recipes.read([plain, two])
     with pytest.raises(UserError, match=r"flip and plain have no seed in common"):
-        compare_recipes.read([plain, write(tmp_path, "flip", 1)])
+        recipes.read([plain, write(tmp_path, "flip", 1)])
     split = write(tmp_path, "other", 0, overrides={"data__split_seed": 5})
     with pytest.raises(UserError, match=r"cannot be compared: data\.split_seed is 0 and 5"):
-        compare_recipes.read([plain, split])
+        recipes.read([plain, split])
     mixed = [write(tmp_path, "mixed", 0, overrides=COSINE), write(tmp_path, "mixed", 1)]
     with pytest.raises(UserError, match=r"the studies of mixed differ in more than their seed"):
-        compare_recipes.read([plain, *mixed])
+        recipes.read([plain, *mixed])
 
 
 def test_a_run_that_is_not_whole_is_refused(tmp_path: Path) -> None:
@@ -105,13 +106,13 @@ def test_a_run_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     (ended,) = audit.read(folder).trials
     assert (ended.status, ended.epochs) == ("stopped", 3)
     with pytest.raises(UserError, match=r"recipe48-plain-seed0: is not one whole run of 9 epochs; finish it first"):
-        compare_recipes.read([folder])
+        recipes.read([folder])
 
 
 def test_a_longer_recipe(tmp_path: Path) -> None:
-    recipes = compare_recipes.read([write(tmp_path, "longer", 0, max_epochs=18), write(tmp_path, "plain", 0)])
-    assert compare_recipes.compared(recipes)[1]["changes"] == {"search.max_epochs": "18"}
-    assert ET.fromstring(compare_recipes.draw(recipes)).tag.endswith("svg")
+    found = recipes.read([write(tmp_path, "longer", 0, max_epochs=18), write(tmp_path, "plain", 0)])
+    assert recipes.scored(found)[1].changes == {"search.max_epochs": "18"}
+    assert ET.fromstring(recipe_figure.draw(found)).tag.endswith("svg")
 
 
 def test_the_retrained_recipe_against_the_plain_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,9 +156,9 @@ def test_the_retrained_recipe_against_the_plain_training(tmp_path: Path, capsys:
 
 def test_without_retraining_there_is_no_table_of_it(tmp_path: Path) -> None:
     folders = [write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)]
-    assert not any(table.rows for table in compare_recipes.retrained_tables(compare_recipes.Retrained({}, [])))
+    assert not any(table.rows for table in recipe_tables.retrained(recipes.Retrained({}, [])))
     with pytest.raises(UserError, match=r"--plain: .* has not retrained the guide's configuration"):
-        compare_recipes.retrained_runs(compare_recipes.read(folders), folders[0])
+        recipes.retrained_runs(recipes.read(folders), folders[0])
 
 
 def retrained_in(folder: Path, configuration: str) -> dict[int, float]:
@@ -209,15 +210,70 @@ def test_the_tuned_configuration_by_a_recipe(tmp_path: Path) -> None:
         compare_recipes.main([str(folders[0]), "--tuned", str(tuned)])
 
 
+@pytest.mark.parametrize("libraries", ["the same", "others"])
+def test_the_tuned_configuration_without_recipes(libraries: str, tmp_path: Path) -> None:
+    """The fourth part of the study: paired by seed only where the same libraries trained both sides."""
+    plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, retrain_seeds=3)
+    name, best = best_of(plain)
+    folder = tmp_path / "tuned150-average-seed0"
+    averaged = {"train__ema_momentum": 0.9}
+    changed = {**averaged, **best}
+    write_invented(folder, trials=1, stopping=False, milestones=(4, 6), retrain_seeds=3, skill=0.2, overrides=changed)
+    facts = json.loads((folder / "study.json").read_text())
+    if libraries == "others":
+        facts["data"]["fingerprint"] = "0" * 64
+        (folder / "study.json").write_text(json.dumps(facts))
+    output = tmp_path / "out"
+    compare_recipes.main(["--plain", str(plain), "--tuned", str(folder), "--output", str(output)])
+    assert sorted(path.name for path in output.iterdir()) == ["recipes.json", "recipes.md"]
+    sides = [list(retrained_in(*side).values()) for side in ((folder, "baseline"), (plain, name))]
+    paired, welch = statistics.paired_difference(*sides), statistics.unpaired_difference(*sides)
+    found = json.loads((output / "recipes.json").read_text())
+    assert found["selection"] == []
+    assert [row["recipe"] for row in found["test"]] == ["tuned, average", "tuned, plain"]
+    over_seeds, over_images = found["test_differences"]
+    ends = over_seeds["low"], over_seeds["high"]
+    page = (output / "recipes.md").read_text()
+    if libraries == "others":
+        assert ends == pytest.approx((welch.low, welch.high))
+        assert over_seeds["unpaired"] is None
+        assert "| tuned, average minus tuned, plain | 3 and 3 retraining seeds |" in page
+        assert "Welch's interval, for a seed means nothing on both sides" in page
+    else:
+        assert ends == pytest.approx((paired.low, paired.high))
+        assert over_seeds["unpaired"]["low"] == pytest.approx(welch.low)
+        assert "| tuned, average minus tuned, plain | 3 retraining seeds |" in page
+    assert over_seeds["last_10_epochs"]["n"] == 3
+    assert over_images["unit"] == "test images"
+    assert "What the search found, 40 test images" in page
+    for file in ("retrain.jsonl", "predictions.jsonl"):
+        rows = (folder / file).read_text().splitlines(keepends=True)
+        (folder / file).write_text("".join(row for row in rows if json.loads(row)["milestone"] < 6))
+    cut = recipes.tuned_runs(plain, folder)
+    assert {run.row.milestone for own in cut.runs.values() for run in own} == {4}
+
+
+def test_other_pictures_are_not_compared(tmp_path: Path) -> None:
+    plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, retrain_seeds=3)
+    folder = write(tmp_path, "average", 0, retrained=True, overrides={**best_of(plain)[1], "data__split_seed": 5})
+    with pytest.raises(UserError, match=r"cannot be compared: data\.split_seed is 0 and 5"):
+        recipes.tuned_runs(plain, folder)
+
+
+def test_nothing_to_compare_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="STUDY: name the recipes to compare, or --plain and --tuned"):
+        compare_recipes.main([])
+
+
 def test_what_is_not_tuned_by_a_recipe_is_refused(tmp_path: Path) -> None:
     study = write_invented(tmp_path / "cpu48-tpe-seed0", trials=12, retrain_seeds=3)
     _, best = best_of(study)
-    recipes = compare_recipes.read([write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)])
+    found = recipes.read([write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)])
 
     def refused(**overrides: object) -> str:
         folder = write(tmp_path / str(len(list(tmp_path.iterdir()))), "x", 0, retrained=True, overrides=overrides)
         with pytest.raises(UserError) as caught:
-            compare_recipes.retrained_runs(recipes, study, folder)
+            recipes.retrained_runs(found, study, folder)
         return str(caught.value)
 
     assert "did not train what" in refused(**COSINE)
