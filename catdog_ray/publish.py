@@ -15,6 +15,7 @@ from catdog_ray import (
     figures,
     markdown,
     report,
+    searched,
     space_figures,
     summary,
     trial_figures,
@@ -70,7 +71,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
                 "group": item.name,
                 "seed": study.seed,
                 "commit": study.facts.get("commit"),
-                "best_objective": comparison.best_objective(study),
+                "best_objective": searched.best_objective(study),
             }
             for item in found.groups
             for study in item.studies

@@ -19,10 +19,11 @@ from catdog_ray.cells import (
     with_sd,
 )
 from catdog_ray.compare import guides_figures
-from catdog_ray.comparison import TRAINING_FACTOR, Comparison
+from catdog_ray.comparison import Comparison
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import BASELINE
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
+from catdog_ray.searched import TRAINING_FACTOR
 from catdog_ray.words import NOT_KNOWN, count, counted, duration, percent, points
 
 SEARCHES, DIFFERENCES, RETRAINING = "The searches", "Differences", "Retraining"

@@ -11,7 +11,7 @@ import pytest
 from make_rows import trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, early_stopping, markdown, publish, tables
+from catdog_ray import audit, comparison, early_stopping, markdown, publish, searched, tables
 from catdog_ray.audit import Evidence
 from catdog_ray.comparison import Comparison
 from catdog_ray.files import to_json
@@ -88,11 +88,11 @@ def test_what_a_search_spent_is_counted_from_its_rows(invented: Comparison) -> N
 def test_curves_end_at_the_best_objective(invented: Comparison) -> None:
     for group in invented.groups:
         for study, paths in zip(group.studies, invented.curves[group.name], strict=True):
-            assert {float(curve.values[-1]) for curve in paths.values()} == {comparison.best_objective(study)}
+            assert {float(curve.values[-1]) for curve in paths.values()} == {searched.best_objective(study)}
 
 
 def test_the_target_and_the_reference(invented: Comparison) -> None:
-    scores = [s for g in invented.groups for study in g.studies for s in [comparison.best_objective(study)] if s]
+    scores = [s for g in invented.groups for study in g.studies for s in [searched.best_objective(study)] if s]
     assert invented.target == np.median(scores)
     assert invented.reference == max(scores)
     assert [m.regret.mean if m.regret else None for m in invented.methods] == pytest.approx(
@@ -124,7 +124,7 @@ def test_searches_are_compared_at_equal_epochs_and_at_their_ends(tmp_path: Path)
         ]
         for group in found.groups
     }
-    final = {g.name: [comparison.best_objective(study) for study in g.studies] for g in found.groups}
+    final = {g.name: [searched.best_objective(study) for study in g.studies] for g in found.groups}
     assert at != final
     equal, ends = found.searches_compared
     assert (equal.milestone, ends.milestone) == (found.common_epochs, None)
@@ -260,7 +260,7 @@ def test_a_search_without_a_score_is_no_number(tmp_path: Path) -> None:
     found = comparison.compare([audit.read(folder) for folder in folders])
     method = found.methods[0]
     assert (method.best, method.without_score) == (
-        estimate([comparison.best_objective(found.groups[0].studies[0]) or 0]),
+        estimate([searched.best_objective(found.groups[0].studies[0]) or 0]),
         1,
     )
     assert found.times["TPE"]["epochs"].n == 2

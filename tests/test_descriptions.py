@@ -11,7 +11,7 @@ import pytest
 from make_rows import quickstart, trial_row
 from make_studies import write_invented
 
-from catdog_ray import audit, comparison, descriptions, markdown
+from catdog_ray import audit, comparison, descriptions, markdown, searched
 from catdog_ray.comparison import Comparison
 from catdog_ray.retrained import SEARCHES, SEEDS, Classified, Compared
 from catdog_ray.settings import Choice, IntRange
@@ -96,7 +96,7 @@ def test_classes_and_bins_of_models(found: Comparison) -> None:
 def test_what_became_of_trials(found: Comparison) -> None:
     first = replace(found.methods[0], trials=24, completed=7, stopped=14, cut=2, failed=1)
     given = replace(found, methods=(first, *found.methods[1:]))
-    scores = ", ".join(f"{100 * (comparison.best_objective(study) or 0):.1f} %" for study in found.groups[0].studies)
+    scores = ", ".join(f"{100 * (searched.best_objective(study) or 0):.1f} %" for study in found.groups[0].studies)
     assert descriptions.of_learning(given, found.groups[0]) == (
         "Of 24 trials 7 were completed, 14 stopped, 2 cut by the time budget, 1 failed; "
         f"best objective of each search: {scores}."
