@@ -16,12 +16,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from catdog_ray import files
+from catdog_ray.errors import ConfigError, UserError, printable
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.live import make_console, say
 from catdog_ray.pictures import find
 from catdog_ray.records import RecordError
 from catdog_ray.scores import Score, score
-from catdog_ray.settings import LARGEST_IMAGE_SIZE, ConfigError, UserError, printable
+from catdog_ray.settings import LARGEST_IMAGE_SIZE
 from catdog_ray.words import percent
 
 if TYPE_CHECKING:

@@ -25,7 +25,9 @@ from catdog_ray.audit_retraining import (
 )
 from catdog_ray.config import completed
 from catdog_ray.conversion import read_range
+from catdog_ray.errors import ConfigError
 from catdog_ray.ledger import RowFile, StudyDirectory
+from catdog_ray.ranges import Range, contains, describe
 from catdog_ray.records import (
     OBJECTIVE,
     STATUSES,
@@ -38,7 +40,6 @@ from catdog_ray.records import (
     TrialRow,
     objective,
 )
-from catdog_ray.settings import ConfigError, Range, contains, describe
 
 _RULE_TOLERANCE = 1e-9
 

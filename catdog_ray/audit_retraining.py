@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from catdog_ray.ranges import Value
 from catdog_ray.records import PredictionRow, RecordError, RetrainEpochRow, RetrainRow, TrialRow
-from catdog_ray.settings import Value
 
 Run = tuple[str, int, int]
 """Configuration, seed and milestone."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from catdog_ray.settings import ConfigError, Value, printable
+from catdog_ray.errors import ConfigError, printable
+from catdog_ray.ranges import Value
 
 
 class BuilderError(Exception):

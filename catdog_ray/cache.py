@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog_ray.settings import DataError
+from catdog_ray.errors import DataError
 
 _FORMAT = 2
 """Changes with what decoding makes of a file, so that pixels of an older release are not taken for today's."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from catdog_ray import command
 from catdog_ray import config as configuration
+from catdog_ray.errors import ConfigError, UserError
 from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import METHODS, STOCK, Config, ConfigError, UserError
+from catdog_ray.settings import METHODS, STOCK, Config
 
 _MAY_CHANGE = (
     "search.num_samples",

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from catdog_ray.cluster_file import OWN_PROVIDERS, ClusterFile, Finding, Place
-from catdog_ray.settings import UserError, nearest
+from catdog_ray.errors import UserError, nearest
 
 PROVIDER = {
     "aws": """type module region availability_zone cache_stopped_nodes use_internal_ips key_pair security_group

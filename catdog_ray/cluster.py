@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import capacity, environment, inspection, processes
+from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.provenance import keras_backend
-from catdog_ray.settings import ClusterSettings, UserError
+from catdog_ray.settings import ClusterSettings
 
 _TRIALS = "trials"
 """What Ray calls the folder of a study's trials."""

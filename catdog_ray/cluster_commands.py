@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from catdog_ray.cluster_file import ClusterFile, Finding, Place
-from catdog_ray.settings import nearest
+from catdog_ray.errors import nearest
 
 HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 SETUP = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")

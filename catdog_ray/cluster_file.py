@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 Place = tuple[str | int, ...]
 """The way to a value: `("available_node_types", "head", "resources", "CPU")`."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from catdog_ray import cloud_keys, cluster_commands
 from catdog_ray.cluster_file import ClusterFile, Finding, Place
-from catdog_ray.settings import nearest
+from catdog_ray.errors import nearest
 
 RESOURCES = ("CPU", "GPU", "TPU", "memory", "object_store_memory")
 SHARED = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")

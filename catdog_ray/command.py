@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from catdog_ray import config as configuration
-from catdog_ray.settings import METHODS, ConfigError, RunFailed, UserError, printable
+from catdog_ray.errors import ConfigError, RunFailed, UserError, printable
+from catdog_ray.settings import METHODS
 
 _LONGEST_LINE = 1500
 

@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from catdog_ray.conversion import read_config
+from catdog_ray.errors import ConfigError, nearest
+from catdog_ray.ranges import in_kind
 from catdog_ray.rules import check
-from catdog_ray.settings import Config, ConfigError, in_kind, nearest
+from catdog_ray.settings import Config
 
 _LARGEST_YAML = 2**18
 """Characters; PyYAML needs seconds for that many, and the shipped files have a few thousand."""

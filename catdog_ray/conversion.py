@@ -12,18 +12,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from catdog_ray.settings import (
-    Archive,
-    Choice,
-    Config,
-    ConfigError,
-    FloatRange,
-    IntRange,
-    Range,
-    Value,
-    is_number,
-    nearest,
-)
+from catdog_ray.errors import ConfigError, nearest
+from catdog_ray.ranges import Choice, FloatRange, IntRange, Range, Value, is_number
+from catdog_ray.settings import Archive, Config
 
 _LARGEST_WHOLE = 2**53
 """Optuna and Keras Tuner reckon with floats, which are exact so far."""

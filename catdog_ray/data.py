@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from catdog_ray import cache
+from catdog_ray.errors import DataError
 from catdog_ray.layout import SPLITS
 from catdog_ray.origins import DRAWN, Progress, open_source
-from catdog_ray.settings import DataError, DataSettings
+from catdog_ray.settings import DataSettings
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import optuna
 
-from catdog_ray.settings import Choice, IntRange, Range
+from catdog_ray.ranges import Choice, IntRange, Range
 
 
 def of_space(space: Mapping[str, Range]) -> dict[str, optuna.distributions.BaseDistribution]:

@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from catdog_ray.settings import Archive, DataError, without_secrets
+from catdog_ray.errors import DataError
+from catdog_ray.settings import Archive, without_secrets
 
 Progress = Callable[[int, int], None]
 """Called with (bytes here, bytes in all, 0 where the server does not say)."""

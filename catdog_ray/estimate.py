@@ -14,9 +14,10 @@ from typing import Any
 
 from catdog_ray import capacity
 from catdog_ray.config import completed
+from catdog_ray.errors import ConfigError
 from catdog_ray.ledger import StudyDirectory, portable
 from catdog_ray.records import RecordError
-from catdog_ray.settings import BATCH_SIZE, Config, ConfigError, SearchSettings
+from catdog_ray.settings import BATCH_SIZE, Config, SearchSettings
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from catdog_ray import contents, evenness, files, gallery
 from catdog_ray.contents import Group, Inspection
+from catdog_ray.errors import DataError
 from catdog_ray.layout import SPLITS
 from catdog_ray.live import LiveView, make_console, say
-from catdog_ray.settings import Config, DataError
+from catdog_ray.settings import Config
 
 _SAMPLES_PER_CLASS = 6
 _FIGURE_PIXELS = 150

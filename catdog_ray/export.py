@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 TOLERANCE = 1e-4
 """How far the two may differ in a probability: kernels may be fused otherwise."""

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from catdog_ray.data import Images
+from catdog_ray.errors import UserError
 from catdog_ray.files import replace_file
-from catdog_ray.settings import AugmentSettings, UserError
+from catdog_ray.settings import AugmentSettings
 
 
 class FigureError(UserError):

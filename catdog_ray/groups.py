@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catdog_ray.audit import Evidence
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 LABELS = {
     "tpe": "TPE",

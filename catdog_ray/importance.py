@@ -9,8 +9,8 @@ import numpy as np
 import optuna
 
 from catdog_ray import distributions
+from catdog_ray.ranges import Range
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Range
 from catdog_ray.statistics import LEVEL, SEED
 
 MINIMUM_TRIALS = 10

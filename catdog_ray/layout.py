@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from catdog_ray.settings import DataError, printable
+from catdog_ray.errors import DataError, printable
 
 SPLITS = ("train", "validation")
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import keras
 
+from catdog_ray.errors import UserError
 from catdog_ray.model import layers_of
-from catdog_ray.settings import UserError
 
 _ENTRIES = {"metadata.json", "config.json", "model.weights.h5"}
 _LARGEST_CONFIG_BYTES = 4 * 2**20

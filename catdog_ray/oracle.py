@@ -14,8 +14,9 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from catdog_ray.errors import RunFailed
+from catdog_ray.ranges import Choice, IntRange, Range, Value
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, IntRange, Range, RunFailed, Value
 from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 
 from catdog_ray import animals, cache, download, drawn
 from catdog_ray.decoding import Unreadable, decode, decoders, encode
+from catdog_ray.errors import DataError, nearest, printable
 from catdog_ray.layout import SPLITS, find_layout
-from catdog_ray.settings import Archive, DataError, DataSettings, nearest, printable, without_secrets
+from catdog_ray.settings import Archive, DataSettings, without_secrets
 from catdog_ray.sources import FolderReader, Reader, ZipReader
 
 Progress = Callable[[int, int], None]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from catdog_ray.decoding import Unreadable
+from catdog_ray.errors import DataError, printable
 from catdog_ray.layout import is_hidden
-from catdog_ray.settings import DataError, printable
 from catdog_ray.sources import (
     FolderReader,
     Reader,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catdog_ray import command
-from catdog_ray.settings import ConfigError
+from catdog_ray.errors import ConfigError
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -22,10 +22,10 @@ from catdog_ray import (
 )
 from catdog_ray.compare import Study
 from catdog_ray.comparison import Comparison
+from catdog_ray.errors import UserError
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.groups import ComparisonError
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import UserError
 
 
 def publish(

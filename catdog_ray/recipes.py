@@ -15,9 +15,9 @@ from typing import Any
 
 from catdog_ray import audit, groups, last_epochs, retrained, statistics
 from catdog_ray.audit import Evidence
+from catdog_ray.errors import UserError
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import BASELINE, SEEDS, Compared, Run
-from catdog_ray.settings import UserError
 from catdog_ray.statistics import Difference, Estimate
 
 REFERENCE, TUNED = "plain", "tuned"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from catdog_ray.settings import UserError, Value
+from catdog_ray.errors import UserError
+from catdog_ray.ranges import Value
 
 OBJECTIVE = (
     "the best value so far of the selection accuracy averaged over the last {window} epochs "

@@ -16,7 +16,9 @@ import numpy as np
 
 from catdog_ray.builder import BuilderError
 from catdog_ray.data import Images
-from catdog_ray.settings import BATCH_SIZE, Choice, ConfigError, ModelSettings, Range, TrainSettings, Value, printable
+from catdog_ray.errors import ConfigError, printable
+from catdog_ray.ranges import Choice, Range, Value
+from catdog_ray.settings import BATCH_SIZE, ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catdog_ray.errors import ConfigError, nearest
+from catdog_ray.ranges import Choice, FloatRange, Range, contains, describe, ends, is_number
 from catdog_ray.settings import (
     AUTO,
     BATCH_SIZE,
@@ -21,16 +23,7 @@ from catdog_ray.settings import (
     SCHEDULES,
     STOCK,
     Archive,
-    Choice,
     Config,
-    ConfigError,
-    FloatRange,
-    Range,
-    contains,
-    describe,
-    ends,
-    is_number,
-    nearest,
 )
 
 _RAYS_UNIT = 0.0001

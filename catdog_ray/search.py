@@ -11,13 +11,14 @@ from ray.tune import Callback
 from catdog_ray import cluster, trial
 from catdog_ray.budget import TimeBudget
 from catdog_ray.data import Images
+from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.oracle import OracleSuggester
 from catdog_ray.past import Past
 from catdog_ray.recorder import OnProgress, SearchRecorder, trial_name
 from catdog_ray.records import TrialRow
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
-from catdog_ray.settings import Config, RunFailed
+from catdog_ray.settings import Config
 from catdog_ray.space import HyperParameters, starting_points
 
 

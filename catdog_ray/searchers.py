@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from ray.tune.search import Searcher
 
 from catdog_ray import distributions
+from catdog_ray.ranges import Range
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Range
 from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 

@@ -1,4 +1,4 @@
-"""The settings of an experiment as frozen dataclasses, and the errors that end a command.
+"""The settings of an experiment as frozen dataclasses.
 
 Nothing heavy is imported here, so that every mistake is reported before Ray or Keras is loaded.
 """
@@ -6,7 +6,6 @@ Nothing heavy is imported here, so that every mistake is reported before Ray or 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import typing
 from collections.abc import Mapping
@@ -14,15 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-Value = bool | int | float | str
-"""What a hyperparameter may be. True is no number here, though Python takes it for 1."""
-
-
-def printable(text: str) -> str:
-    r"""The text with everything a terminal would obey, and bytes that are no UTF-8, as escapes such as `\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+from catdog_ray.ranges import Range, Value
 
 
 def without_secrets(url: str) -> str:
@@ -35,59 +26,8 @@ def without_secrets(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-class UserError(Exception):
-    """Something the user must change; its text is the one line that the command prints (exit code 2).
-
-    Whatever a file or a flag put into the text, it is one line that no terminal obeys.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
-
-
-class RunFailed(Exception):
-    """The command ran and did not reach its end; its text is the one line that is printed (exit code 1)."""
-
-
-class ConfigError(UserError):
-    """A setting is missing, unknown, of the wrong type or out of its range."""
-
-
-class DataError(UserError):
-    """The data set is missing, unreadable or of the wrong layout."""
-
-
 LARGEST_IMAGE_SIZE = 4096
 """Pixels per side after decoding."""
-
-
-@dataclass(frozen=True)
-class FloatRange:
-    """A continuous hyperparameter in [low, high], searched on a linear or a logarithmic scale."""
-
-    low: float
-    high: float
-    scale: str
-
-
-@dataclass(frozen=True)
-class IntRange:
-    """A whole number from low to high in steps, searched on a linear or a logarithmic scale (there in steps of 1)."""
-
-    low: int
-    high: int
-    step: int
-    scale: str
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A hyperparameter that takes one of several values."""
-
-    choices: tuple[Value, ...]
-
-
-Range = FloatRange | IntRange | Choice
 
 
 @dataclass(frozen=True)
@@ -270,50 +210,6 @@ SCHEDULES = ("constant", "cosine")
 
 KERNELS = ("fused", "imagedatagenerator")
 """What may move the pixels: one resampling of the whole batch, or Keras' own of every image (the reference)."""
-
-
-def contains(found: Range, value: Value) -> bool:
-    """Whether `value` lies in the range (as a choice: is one of them, of the same type)."""
-    if isinstance(found, Choice):
-        return any(value == choice and type(value) is type(choice) for choice in found.choices)
-    if isinstance(found, IntRange):
-        return type(value) is int and found.low <= value <= found.high and (value - found.low) % found.step == 0
-    return is_number(value) and found.low <= value <= found.high
-
-
-def is_number(value: object) -> typing.TypeGuard[int | float]:
-    """Whether it is a number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def in_kind(found: Range, value: Value) -> Value:
-    """The value in the range's own kind: a whole number of a continuous range as a float."""
-    return float(value) if isinstance(found, FloatRange) and is_number(value) else value
-
-
-def ends(found: Range) -> tuple[Value, ...]:
-    """Values that bound the range: low and high, or all choices."""
-    return found.choices if isinstance(found, Choice) else (found.low, found.high)
-
-
-def in_words(value: object) -> str:
-    """A value for messages, tables and figures, as YAML writes it: `true`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def describe(found: Range) -> str:
-    """The range in words, for messages and tables."""
-    if isinstance(found, Choice):
-        return ", ".join(map(in_words, found.choices))
-    if isinstance(found, IntRange):
-        return f"{found.low} to {found.high} in steps of {found.step}, {found.scale}"
-    return f"{found.low:g} to {found.high:g}, {found.scale}"
-
-
-def nearest(name: str, known: typing.Iterable[Any]) -> str:
-    """A hint for an error text: the known name most like `name`, or nothing."""
-    close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from catdog_ray import environment, evenness, processes
 from catdog_ray.command import Interrupted
+from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import best_trial
-from catdog_ray.settings import STOCK, Config, RunFailed, without_secrets
+from catdog_ray.settings import STOCK, Config, without_secrets
 
 if TYPE_CHECKING:
     from catdog_ray.cluster import Cluster

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from catdog_ray.decoding import LARGEST_FILE_BYTES, Unreadable
-from catdog_ray.settings import DataError, printable
+from catdog_ray.errors import DataError, printable
 
 MOST_FILES = 1_000_000
 """Names that a folder or an archive may hold; Python needs about 1 KB for each."""

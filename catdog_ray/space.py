@@ -1,6 +1,6 @@
 """`HyperParameters`: one point of the space, and what every tuner needs to know of it.
 
-The ranges themselves stand in YAML (`settings.Range`); an adapter per tuner is elsewhere.
+The ranges themselves stand in YAML (`ranges.Range`); an adapter per tuner is elsewhere.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from catdog_ray.settings import Range, Value, contains, describe, in_kind, in_words, is_number
+from catdog_ray.ranges import Range, Value, contains, describe, in_kind, in_words, is_number
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
+from catdog_ray.ranges import Choice, Range, Value, ends, in_words
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, Range, Value, ends, in_words
 from catdog_ray.tables import SPACE
 from catdog_ray.words import percent
 

@@ -22,10 +22,11 @@ from catdog_ray import config as configuration
 from catdog_ray import oracle, processes
 from catdog_ray.builder import BuilderError
 from catdog_ray.data import Images
+from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.recorder import OnProgress, SearchRecorder
 from catdog_ray.records import EpochRow, TrialEpochRow, TrialRow, ended_row, objective
-from catdog_ray.settings import Config, RunFailed
+from catdog_ray.settings import Config
 from catdog_ray.space import HyperParameters, starting_points
 
 if TYPE_CHECKING:

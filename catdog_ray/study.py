@@ -30,12 +30,14 @@ from catdog_ray import (
     stock,
 )
 from catdog_ray import config as configuration
+from catdog_ray.errors import ConfigError, UserError
 from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory, portable
 from catdog_ray.provenance import commit, keras_backend, versions
+from catdog_ray.ranges import Range
 from catdog_ray.recorder import OnProgress
 from catdog_ray.records import OBJECTIVE, RecordError, best_trial
 from catdog_ray.schema import SCHEMA_VERSION
-from catdog_ray.settings import STOCK, Config, ConfigError, Range, UserError
+from catdog_ray.settings import STOCK, Config
 
 _log = logging.getLogger(__name__)
 

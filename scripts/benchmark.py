@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.measure import Row, described, report
 
 from catdog_ray import command, files, inspection, provenance
-from catdog_ray.settings import RunFailed, UserError
+from catdog_ray.errors import RunFailed, UserError
 
 FOLDER = Path(__file__).parent.parent / "results" / "benchmarks"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catdog_ray import cluster_file, cluster_rules, command
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catdog_ray import command
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catdog_ray import command
+from catdog_ray.errors import ConfigError
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import ConfigError
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.errors import RunFailed
 from catdog_ray.rules import at_least
-from catdog_ray.settings import RunFailed
 
 _CHILD = """
 import json, os, resource, sys, threading, time

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.errors import RunFailed
 from catdog_ray.rules import at_least
-from catdog_ray.settings import RunFailed
 
 GOOD = {"learning_rate": 7.0e-4, "dropout_rate": 0.2, "conv_filters": 32, "conv_kernel": 3, "dense_units": 512}
 """A good configuration inside the CPU space."""

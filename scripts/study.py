@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catdog_ray import command
+from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import RunFailed
 
 
 @dataclass(frozen=True)

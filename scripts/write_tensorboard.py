@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from catdog_ray import command
+from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import UserError, in_words
+from catdog_ray.ranges import in_words
 
 NOT_CURVES = {"trial", "epoch", "hyperparameters", "parameters", "multiply_adds", "suggestion_seconds", "seed"}
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from catdog_ray import command
 from catdog_ray.decoding import Unreadable
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 CASES: Counter[tuple[str, str]] = Counter()
 """(kind of input, what became of it): shown by `conftest.py`."""

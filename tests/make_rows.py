@@ -8,6 +8,7 @@ from typing import Any
 
 from catdog_ray import config as configuration
 from catdog_ray.ledger import StudyDirectory, portable
+from catdog_ray.ranges import Value
 from catdog_ray.records import (
     PredictionRow,
     Progress,
@@ -18,7 +19,7 @@ from catdog_ray.records import (
     TrialRow,
 )
 from catdog_ray.schema import SCHEMA_VERSION
-from catdog_ray.settings import Config, Value
+from catdog_ray.settings import Config
 
 BASELINE: dict[str, Value] = {
     "learning_rate": 0.001,

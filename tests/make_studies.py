@@ -10,9 +10,10 @@ import numpy as np
 from make_rows import quickstart
 
 from catdog_ray.ledger import portable
+from catdog_ray.ranges import IntRange, Range, Value
 from catdog_ray.records import OBJECTIVE, objective
 from catdog_ray.schema import SCHEMA_VERSION
-from catdog_ray.settings import HYPERPARAMETERS, IntRange, Range, Value
+from catdog_ray.settings import HYPERPARAMETERS
 
 CLASSES = ["cats", "dogs"]
 

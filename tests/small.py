@@ -8,7 +8,8 @@ import numpy as np
 
 from catdog_ray import config
 from catdog_ray.data import Images
-from catdog_ray.settings import Choice, Config, FloatRange, IntRange, Range
+from catdog_ray.ranges import Choice, FloatRange, IntRange, Range
+from catdog_ray.settings import Config
 from catdog_ray.space import HyperParameters
 
 POINT = HyperParameters.of(

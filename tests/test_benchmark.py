@@ -16,8 +16,8 @@ from benchmarks.measure import Measurement, Row, in_turn, report
 from benchmarks.turnaround import Event
 
 from catdog_ray import command, config, files, provenance
+from catdog_ray.errors import RunFailed, UserError
 from catdog_ray.ledger import RowFile
-from catdog_ray.settings import RunFailed, UserError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

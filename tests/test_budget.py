@@ -16,8 +16,8 @@ from catdog_ray import command, search
 from catdog_ray import data as images
 from catdog_ray.budget import TimeBudget
 from catdog_ray.capacity import Share
+from catdog_ray.errors import ConfigError, RunFailed
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.settings import ConfigError, RunFailed
 
 
 def test_a_trial_ends_before_an_epoch_that_would_be_too_long() -> None:

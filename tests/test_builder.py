@@ -19,9 +19,10 @@ from PIL import Image, ImageDraw
 from small import images
 
 from catdog_ray import builder, config, evaluation, model, rehearsal, train
+from catdog_ray.errors import ConfigError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import EpochRow
-from catdog_ray.settings import ConfigError, ModelSettings, TrainSettings
+from catdog_ray.settings import ModelSettings, TrainSettings
 from catdog_ray.space import HyperParameters
 
 ROOT = Path(__file__).parents[1]

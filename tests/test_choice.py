@@ -11,9 +11,10 @@ from make_rows import quickstart, write_study
 
 from catdog_ray import choice, command, retrain, tune
 from catdog_ray import config as configuration
+from catdog_ray.errors import ConfigError, UserError
 from catdog_ray.ledger import MACHINE_SETTINGS, StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import STOCK, ConfigError, UserError
+from catdog_ray.settings import STOCK
 
 
 def parsed(*arguments: str) -> argparse.Namespace:

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from catdog_ray import cluster_file, cluster_rules
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 AWS, GCP, LOCAL = "cluster.yaml", "configs/cluster/gcp.yaml", "configs/cluster/local.yaml"

@@ -18,9 +18,9 @@ import pytest
 from make_rows import quickstart, write_study
 
 from catdog_ray import command, retrain
+from catdog_ray.errors import ConfigError, RunFailed, UserError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import ConfigError, RunFailed, UserError
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"ray", "keras", "tensorflow", "numpy", "pandas", "scipy", "optuna", "matplotlib", "rich", "PIL"}

@@ -14,7 +14,7 @@ import study as published
 from make_studies import write_invented
 
 from catdog_ray import audit, config, recipe_figure, recipe_tables, recipes, statistics
-from catdog_ray.settings import UserError
+from catdog_ray.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 COSINE = {"train__learning_rate_schedule": "cosine"}

@@ -11,7 +11,9 @@ import pytest
 from make_rows import quickstart
 
 from catdog_ray import config as configuration
-from catdog_ray.settings import Choice, Config, ConfigError, FloatRange, IntRange, UserError
+from catdog_ray.errors import ConfigError, UserError
+from catdog_ray.ranges import Choice, FloatRange, IntRange
+from catdog_ray.settings import Config
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

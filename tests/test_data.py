@@ -24,7 +24,8 @@ from small import quick_config
 
 from catdog_ray import animals, data, drawn, origins
 from catdog_ray.decoding import decode
-from catdog_ray.settings import DataError, DataSettings
+from catdog_ray.errors import DataError
+from catdog_ray.settings import DataSettings
 
 FILES = pets()
 """Three classes, 10 images of each in train/ and 4 in validation/."""

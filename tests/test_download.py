@@ -17,8 +17,9 @@ from make_pictures import pets, write_zip
 from make_rows import quickstart
 
 from catdog_ray import config, data, download, origins
+from catdog_ray.errors import DataError
 from catdog_ray.ledger import portable
-from catdog_ray.settings import Archive, DataError
+from catdog_ray.settings import Archive
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -11,8 +11,8 @@ from make_rows import trial_epoch_row
 from small import quick_config
 
 from catdog_ray import estimate
+from catdog_ray.errors import ConfigError
 from catdog_ray.ledger import StudyDirectory, portable
-from catdog_ray.settings import ConfigError
 
 
 @pytest.mark.parametrize(

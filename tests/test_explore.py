@@ -17,7 +17,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from catdog_ray import config, contents, drawn, duplicates, exploration, explore, gallery
 from catdog_ray.decoding import decode
-from catdog_ray.settings import AugmentSettings, DataSettings, UserError
+from catdog_ray.errors import UserError
+from catdog_ray.settings import AugmentSettings, DataSettings
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "cats_and_dogs_filtered.zip"

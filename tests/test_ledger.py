@@ -22,11 +22,12 @@ from make_rows import (
 )
 
 from catdog_ray import config as configuration
+from catdog_ray.errors import UserError
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.ledger import MACHINE_SETTINGS, RowFile, StudyDirectory, portable
 from catdog_ray.records import PredictionRow, RecordError, TrialEpochRow, TrialRow
 from catdog_ray.schema import SCHEMA_VERSION
-from catdog_ray.settings import Archive, UserError
+from catdog_ray.settings import Archive
 
 FILES = {
     "trials": ("trials.jsonl", trial_row(3, reason="naïve [brackets]\nand lines", status="failed", objective=None)),

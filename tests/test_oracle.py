@@ -7,9 +7,10 @@ import time
 import pytest
 from small import ANY_POINT, EVERY_KIND, quick_config
 
+from catdog_ray.errors import RunFailed
 from catdog_ray.oracle import Oracle, OracleSuggester, from_keras_tuner, keras_tuner_seed, to_keras_tuner
+from catdog_ray.ranges import Choice, FloatRange, IntRange, contains
 from catdog_ray.records import TrialRow
-from catdog_ray.settings import Choice, FloatRange, IntRange, RunFailed, contains
 from catdog_ray.space import HyperParameters, Suggestion, require_inside
 
 CONFIG = quick_config()

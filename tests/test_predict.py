@@ -20,9 +20,9 @@ from small import POINT, images
 
 from catdog_ray import answers, data, drawn, evaluation, export, model_file, prediction, train
 from catdog_ray.decoding import encode
+from catdog_ray.errors import UserError
 from catdog_ray.pictures import find
 from catdog_ray.records import RecordError
-from catdog_ray.settings import UserError
 from catdog_ray.space import HyperParameters
 
 ROOT = Path(__file__).parents[1]

@@ -19,9 +19,9 @@ from make_pictures import pets, write_zip
 from make_studies import write_invented
 
 from catdog_ray import comparison, data, publish
+from catdog_ray.errors import UserError
 from catdog_ray.files import to_json
 from catdog_ray.groups import ComparisonError
-from catdog_ray.settings import UserError
 
 pytestmark = pytest.mark.slow
 

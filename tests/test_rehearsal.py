@@ -12,7 +12,8 @@ import pytest
 from make_rows import quickstart
 
 from catdog_ray import builder, model_file, rehearsal
-from catdog_ray.settings import Choice, FloatRange, ModelSettings, Range, Value
+from catdog_ray.ranges import Choice, FloatRange, Range, Value
+from catdog_ray.settings import ModelSettings
 from catdog_ray.space import HyperParameters
 
 PLAIN = quickstart().train

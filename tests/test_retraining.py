@@ -13,9 +13,9 @@ from small import POINT, images, quick_config
 
 from catdog_ray import retraining
 from catdog_ray.data import Splits
+from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import Progress, TrialRow
-from catdog_ray.settings import UserError
 from catdog_ray.space import HyperParameters
 
 CONFIG = quick_config(retrain__seeds=2, seed=3, retrain__milestones=[2, 3])

@@ -15,9 +15,9 @@ from small import images, quick_config
 from catdog_ray import search
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.oracle import Oracle
+from catdog_ray.ranges import contains
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
 from catdog_ray.searchers import OptunaSuggester
-from catdog_ray.settings import contains
 
 pytestmark = pytest.mark.slow
 

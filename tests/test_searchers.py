@@ -11,9 +11,9 @@ from ray.tune.search import Searcher
 from small import ANY_POINT, EVERY_KIND, quick_config
 
 from catdog_ray.ledger import RowFile
+from catdog_ray.ranges import Choice, contains
 from catdog_ray.records import TrialRow
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher
-from catdog_ray.settings import Choice, contains
 from catdog_ray.space import HyperParameters, require_inside
 
 CONFIG = quick_config()

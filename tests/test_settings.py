@@ -12,20 +12,10 @@ import pytest
 from make_rows import quickstart
 
 from catdog_ray import config as configuration
+from catdog_ray.errors import ConfigError, UserError, nearest
+from catdog_ray.ranges import Choice, FloatRange, IntRange, Range, contains, describe
 from catdog_ray.rules import check, smallest_side
-from catdog_ray.settings import (
-    HYPERPARAMETERS,
-    STOCK,
-    Choice,
-    ConfigError,
-    FloatRange,
-    IntRange,
-    Range,
-    UserError,
-    contains,
-    describe,
-    nearest,
-)
+from catdog_ray.settings import HYPERPARAMETERS, STOCK
 
 
 def message(**overrides: Any) -> str:
@@ -238,10 +228,10 @@ def test_same_padding_needs_two_to_the_number_of_pools() -> None:
 def test_no_number_of_layers_keeps_the_check_busy() -> None:
     """In a process of its own: a search for the size that is enough must not go pixel by pixel to 2^60."""
     code = (
-        "from catdog_ray import config, settings\n"
+        "from catdog_ray import config, errors\n"
         "try:\n"
         "    config.load('configs/quickstart.yaml', overrides={'model.conv_layers': 60})\n"
-        "except settings.ConfigError as error:\n"
+        "except errors.ConfigError as error:\n"
         "    print(error)\n"
     )
     try:

@@ -21,8 +21,8 @@ from PIL import Image, features
 
 from catdog_ray import sources
 from catdog_ray.decoding import Unreadable, decode
+from catdog_ray.errors import DataError, UserError
 from catdog_ray.layout import find_layout
-from catdog_ray.settings import DataError, UserError
 from catdog_ray.sources import FolderReader, ZipReader
 
 LAYOUT = "expected train/<class>/<images> and validation/<class>/<images> with two classes or more"

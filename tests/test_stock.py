@@ -14,9 +14,11 @@ from small import images, quick_config
 
 from catdog_ray import config as configuration
 from catdog_ray import stock
+from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
+from catdog_ray.ranges import contains
 from catdog_ray.records import Progress, TrialEpochRow, TrialRow, objective
-from catdog_ray.settings import STOCK, RunFailed, contains
+from catdog_ray.settings import STOCK
 from catdog_ray.space import HyperParameters, require_inside
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,10 @@ from make_rows import retrain_row, trial_epoch_row, trial_row
 from small import quick_config
 
 from catdog_ray import cluster, processes, study
+from catdog_ray.errors import ConfigError, RunFailed
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import STOCK, Config, ConfigError, RunFailed
+from catdog_ray.settings import STOCK, Config
 
 
 def unreachable(tmp_path: Path, **changes: Any) -> Config:

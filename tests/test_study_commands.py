@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import study
 
-from catdog_ray.settings import ConfigError, RunFailed
+from catdog_ray.errors import ConfigError, RunFailed
 
 
 def sleeper(folder: Path, name: str, seconds: float, code: int = 0) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from catdog_ray import audit, comparison, space_figures, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
 from catdog_ray.importance import importance
-from catdog_ray.settings import Choice, IntRange
+from catdog_ray.ranges import Choice, IntRange
 from catdog_ray.tables import tables
 
 

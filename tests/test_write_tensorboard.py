@@ -10,9 +10,9 @@ import pytest
 from make_rows import quickstart, retrain_epoch_row, trial_epoch_row, write_study
 from tensorboardX.proto.event_pb2 import Event
 
+from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
-from catdog_ray.settings import UserError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "write_tensorboard.py"
 

@@ -29,8 +29,8 @@ from typing import Any, Literal
 from benchmarks.measure import Measurement, Row, spread
 from benchmarks.startup import arrival
 from catdog_ray import provenance
+from catdog_ray.errors import UserError
 from catdog_ray.ledger import RowFile
-from catdog_ray.settings import UserError
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "data" / "cats_and_dogs_filtered.zip"
 """Beside the checkout, as for the tests; elsewhere the row says that it is missing."""
