@@ -120,7 +120,7 @@ def _join(settings: ClusterSettings) -> Any:
             object_store_memory=_OBJECT_STORE_BYTES,
             **common,
         )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises that very one where its processes or its dashboard take too long to start
         local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error

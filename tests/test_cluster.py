@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 from conftest import LOCAL
@@ -194,6 +195,17 @@ def test_checkpoints_of_a_trial(tmp_path: Path):
     found = cluster.checkpoints(str(tmp_path), "trial-0001")
     assert {Path(uri).name for uri in found} == {"checkpoint_000010", "checkpoint_000009", "checkpoint_000000"}
     assert cluster.checkpoints(str(tmp_path), "trial-0002") == []
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    def start(**_: object) -> NoReturn:
+        raise Exception("The current node timed out during startup.")  # as Ray does, on a busy machine
+
+    monkeypatch.setattr(ray, "init", start)
+    with pytest.raises(cluster.ClusterError, match=r"^cluster\.address 'local': The current node timed out during st"):
+        cluster._join(LOCAL)
 
 
 def test_no_ray_at_the_address_is_one_line_within_seconds(tmp_path: Path):
