@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,21 @@ def test_a_torn_last_line_is_not_read_and_is_cut_by_repair(tmp_path: Path) -> No
         assert file.repair() == 0
     file.append(trial_row(2))
     assert [row.trial for row in file.read()] == [0, 1, 2]
+
+
+def test_what_did_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
+    """Else the next row, for which there is room again, would stand behind half of this one."""
+    study = StudyDirectory(tmp_path)
+    study.trials.append(trial_row())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (study.trials.path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            study.trials.append(trial_row(trial=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    study.trials.append(trial_row(trial=2))
+    assert [row.trial for row in study.trials.read()] == [0, 2]
 
 
 def test_a_file_of_one_torn_line_is_cut_to_nothing(tmp_path: Path) -> None:
