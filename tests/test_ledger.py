@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from make_rows import (
@@ -236,6 +237,16 @@ def test_a_replacement_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "taken", "content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_replacement_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(tmp_path / "model.keras", b"content")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- the lock -----------------------------------------------------------------------------------------------------
