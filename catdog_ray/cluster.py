@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import signal
@@ -121,7 +122,7 @@ def _join(settings: ClusterSettings) -> Any:
             object_store_memory=_OBJECT_STORE_BYTES,
             **common,
         )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises that very one where its processes or its dashboard take too long to start
         local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
@@ -144,7 +145,8 @@ def run_trials(
     """Run `count` trials of `function(parameters, **arguments)`, each with its `share`; returns when all ended.
 
     `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
-    `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted.
+    `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted, and what
+    `searcher` or `callback` raises.
     """
     from ray import tune
     from ray.tune.trainable.function_trainable import wrap_function
@@ -164,7 +166,9 @@ def run_trials(
     )
     # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
     trainable.__name__ = trainable.__qualname__ = function.__name__.removeprefix("run_").capitalize()
-    tune.Tuner(
+    for told in (searcher, callback):
+        told.on_trial_complete = _not_caught(told.on_trial_complete)
+    tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -184,7 +188,32 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
             verbose=0,
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    except _Broken as broken:
+        raise broken.error from None
+
+
+class _Broken(BaseException):
+    """An error that Ray Tune must not catch, for it would take it for a failure of the trial and run that again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _not_caught(method: Callable[..., None]) -> Callable[..., None]:
+    """The method that Ray Tune calls at the end of a trial, with errors that end the run."""
+
+    @functools.wraps(method)
+    def call_it(*arguments: Any, **named: Any) -> None:
+        try:
+            method(*arguments, **named)
+        except Exception as error:
+            raise _Broken(error) from error
+
+    return call_it
 
 
 def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:

@@ -19,12 +19,16 @@ DRIVER = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Seconds that a refused token is tried again before Ray says so.
-    "RAY_gcs_server_port_wait_time_s": "3",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Tune's snapshot is not what a study is resumed from, so it need not be written often.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "600",
+}
+
+JOINING = {
+    # Seconds that a refused token is tried again before Ray says so. To a Ray of our own it would be the most that its
+    # server may take to start, which is more on a busy machine.
+    "RAY_gcs_server_port_wait_time_s": "3",
 }
 
 WORKER = {
@@ -41,9 +45,9 @@ def prepare(settings: ClusterSettings) -> None:
 
     Raises RuntimeError if Ray is already imported without it.
     """
-    for name, value in {**DRIVER, **WORKER}.items():
-        os.environ.setdefault(name, value)
     local = settings.address == "local"
+    for name, value in {**DRIVER, **WORKER, **({} if local else JOINING)}.items():
+        os.environ.setdefault(name, value)
     has_token = bool({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)) or _has_token_file()
     # A driver with a token also joins a Ray without one, but not the other way round.
     if os.environ.get("RAY_AUTH_MODE") == "token" or not (local or has_token):

@@ -37,7 +37,7 @@ def replace_file(path: Path, content: str | bytes, *, mode: int = 0o666) -> None
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 

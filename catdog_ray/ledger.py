@@ -70,10 +70,16 @@ class RowFile(typing.Generic[Row]):
         if not rows:
             return
         text = "".join(to_json(dataclasses.asdict(typing.cast(Any, row))) + "\n" for row in rows)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with self.path.open("ab", buffering=0) as file:
+            whole, left = file.tell(), memoryview(text.encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                # A part of a row, as on a full disk, would run into the next one.
+                file.truncate(whole)
+                raise
 
     def _parse(self, line: bytes, number: int) -> Row:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +18,13 @@ from catdog_ray.settings import SearchSettings
 class ResumableASHA(ASHAScheduler):
     """Ray's ASHA with the trial's number as its identity, so that recorded rows can be replayed into its rungs.
 
-    Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice.
+    Ray names trials anew in every session; a trial that goes on from a checkpoint must not enter a rung twice. One
+    that is stopped stays so: Ray forgets that where the worker is lost while its last checkpoint is being registered.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._stopped: dict[int, int] = {}
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """None: Tune starts what is pending by itself.
@@ -32,8 +38,11 @@ class ResumableASHA(ASHAScheduler):
         super().on_trial_add(tune_controller, _Numbered.of(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision: str = super().on_trial_result(tune_controller, _Numbered.of(trial), result)
-        return decision
+        numbered = _Numbered.of(trial)
+        decision: str = super().on_trial_result(tune_controller, numbered, result)
+        if decision == ASHAScheduler.STOP:
+            self._stopped.setdefault(numbered.trial_id, result["epoch"])
+        return ASHAScheduler.STOP if result["epoch"] >= self._stopped.get(numbered.trial_id, math.inf) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         super().on_trial_complete(tune_controller, _Numbered.of(trial), result)

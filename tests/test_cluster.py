@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import platform
 import socket
@@ -11,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
+from unittest.mock import MagicMock
 
 import pytest
 from conftest import LOCAL
@@ -99,6 +102,42 @@ def _end_at_once(parameters) -> None:
     from ray import tune
 
     tune.report({"epoch": 1, "objective": 0.5, "done": True})
+
+
+@pytest.mark.parametrize("what", ["callback", "searcher"])
+def test_what_fails_at_the_end_of_a_trial_ends_the_run(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Such as on a full disk. Ray's own `stop_trial` takes it for a failure of the trial, and runs that again."""
+    from ray import tune
+    from ray.tune import Callback
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+    class EndsOneTrial:
+        def __init__(self, _: object, *, tune_config: tune.TuneConfig, run_config: tune.RunConfig) -> None:
+            told = {"_search_alg": tune_config.search_alg, "_callbacks": run_config.callbacks[0]}
+            self._controller = MagicMock(_fail_fast=False, **told)
+
+        def fit(self) -> None:
+            TuneController.stop_trial(self._controller, MagicMock(status=Trial.RUNNING, last_result={"epoch": 1}))
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    told = {"callback": Callback(), "searcher": StudySearcher(None, planned=[], max_epochs=1)}
+    monkeypatch.setattr(told[what], "on_trial_complete", fail)
+    monkeypatch.setattr(tune, "Tuner", EndsOneTrial)
+    with pytest.raises(OSError, match="No space left on device"):
+        cluster.run_trials(
+            _end_at_once,
+            arguments={},
+            count=1,
+            scheduler=None,
+            settings=LOCAL,
+            share=capacity.Share(1, 0, 1),
+            storage_path=str(tmp_path),
+            name_of=str,
+            **told,
+        )
 
 
 @pytest.mark.slow
@@ -194,6 +233,17 @@ def test_checkpoints_of_a_trial(tmp_path: Path):
     found = cluster.checkpoints(str(tmp_path), "trial-0001")
     assert {Path(uri).name for uri in found} == {"checkpoint_000010", "checkpoint_000009", "checkpoint_000000"}
     assert cluster.checkpoints(str(tmp_path), "trial-0002") == []
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    def start(**_: object) -> NoReturn:
+        raise Exception("The current node timed out during startup.")  # as Ray does, on a busy machine
+
+    monkeypatch.setattr(ray, "init", start)
+    with pytest.raises(cluster.ClusterError, match=r"^cluster\.address 'local': The current node timed out during st"):
+        cluster._join(LOCAL)
 
 
 def test_no_ray_at_the_address_is_one_line_within_seconds(tmp_path: Path):

@@ -59,6 +59,12 @@ def test_joining_uses_a_token_only_where_there_is_one(tmp_path: Path):
     assert prepared("10.0.0.1:6379", tmp_path, RAY_AUTH_TOKEN="mine")["RAY_AUTH_MODE"] == "token"
 
 
+def test_a_ray_of_our_own_has_its_time_to_start(tmp_path: Path):
+    """What ends the tries with a refused token would also end the wait for the server of a Ray that is started."""
+    assert "RAY_gcs_server_port_wait_time_s" not in prepared("local", tmp_path)
+    assert prepared("10.0.0.1:6379", tmp_path)["RAY_gcs_server_port_wait_time_s"] == "3"
+
+
 def test_ray_imported_before_is_an_error_and_not_a_ray_without_token(tmp_path: Path):
     done = run("local", tmp_path, "ray first")
     assert done.returncode == 1

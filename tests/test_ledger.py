@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from make_rows import (
@@ -94,6 +96,21 @@ def test_a_torn_last_line_is_not_read_and_is_cut_by_repair(tmp_path: Path) -> No
         assert file.repair() == 0
     file.append(trial_row(2))
     assert [row.trial for row in file.read()] == [0, 1, 2]
+
+
+def test_what_did_not_fit_on_the_disk_leaves_no_part(tmp_path: Path) -> None:
+    """Else the next row, for which there is room again, would stand behind half of this one."""
+    study = StudyDirectory(tmp_path)
+    study.trials.append(trial_row())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (study.trials.path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            study.trials.append(trial_row(trial=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    study.trials.append(trial_row(trial=2))
+    assert [row.trial for row in study.trials.read()] == [0, 2]
 
 
 def test_a_file_of_one_torn_line_is_cut_to_nothing(tmp_path: Path) -> None:
@@ -221,6 +238,16 @@ def test_a_replacement_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "taken", "content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_replacement_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: int) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(tmp_path / "model.keras", b"content")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- the lock -----------------------------------------------------------------------------------------------------

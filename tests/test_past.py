@@ -88,6 +88,17 @@ def test_a_trial_that_goes_on_does_not_enter_a_rung_twice(tmp_path: Path):
     assert rung_at_1 == (1, {0: 0.9, 1: 0.8})
 
 
+def test_a_trial_that_was_stopped_stays_stopped(tmp_path: Path):
+    """Ray runs it again where the worker is lost after the decision and before the checkpoint is registered."""
+    rows = [epoch_row(0, 3, 0.9), epoch_row(1, 1, 0.9), epoch_row(1, 2, 0.9)]
+    past = Past.read(study(tmp_path, rows, []), SETTINGS)
+    assert decision(past.asha, 1, 3, 0.1) == TrialScheduler.STOP
+    past.asha.on_trial_add(None, TuneTrial("new", {"number": 1}))
+    assert decision(past.asha, 1, 2, 0.9) == TrialScheduler.CONTINUE
+    assert decision(past.asha, 1, 3, 0.1) == TrialScheduler.STOP
+    assert past.asha._brackets[0]._rungs[-2] == (3, {0: 0.9, 1: 0.1})
+
+
 def test_an_end_that_a_crash_cut_off_is_settled_from_the_rows(tmp_path: Path):
     rows = [epoch_row(0, 1, 0.9), epoch_row(1, 1, 0.5, 2.5), *(epoch_row(0, n, 0.9, float(n)) for n in range(2, 10))]
     past = Past.read(study(tmp_path, rows, []), SETTINGS)
