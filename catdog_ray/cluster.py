@@ -1,29 +1,20 @@
-"""Join or start Ray, describe its nodes, and run trials on it. What a trial does is in `trial`."""
+"""Join or start Ray, and describe its nodes."""
 
 from __future__ import annotations
 
-import functools
 import logging
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from catdog_ray import capacity, environment, inspection, processes
 from catdog_ray.errors import UserError
-from catdog_ray.ledger import StudyDirectory
 from catdog_ray.provenance import keras_backend
 from catdog_ray.settings import ClusterSettings
-
-_TRIALS = "trials"
-"""What Ray calls the folder of a study's trials."""
-
-_log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 2 * 2**30
 
@@ -126,171 +117,6 @@ def _join(settings: ClusterSettings) -> Any:
         local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
         raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
-
-
-def run_trials(
-    function: Callable[..., None],
-    *,
-    arguments: Mapping[str, Any],
-    searcher: Any,
-    count: int,
-    scheduler: Any,
-    callback: Any,
-    settings: ClusterSettings,
-    share: capacity.Share,
-    storage_path: str,
-    name_of: Callable[[Mapping[str, Any]], str],
-    stop: Any = None,
-) -> None:
-    """Run `count` trials of `function(parameters, **arguments)`, each with its `share`; returns when all ended.
-
-    `arguments` go to the object store, one copy per node. Checkpoints are kept under `storage_path`/trials/.
-    `stop` is a Tune stopper that may end trials early, or None. Raises KeyboardInterrupt if interrupted, and what
-    `searcher` or `callback` raises.
-    """
-    from ray import tune
-    from ray.tune.trainable.function_trainable import wrap_function
-
-    if "://" not in storage_path:
-        try:
-            Path(storage_path).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ClusterError(f"cluster.storage_path: {storage_path} cannot be written ({error.strerror})") from None
-
-    def named(tune_trial: Any) -> str:
-        return name_of(tune_trial.config)
-
-    trainable = tune.with_resources(
-        wrap_function(tune.with_parameters(function, **arguments)),
-        {"cpu": share.cpus, "gpu": share.gpus},
-    )
-    # What Ray's dashboard and the list of processes show: `Trial`, `Retraining`; otherwise all are `ImplicitFunc`.
-    trainable.__name__ = trainable.__qualname__ = function.__name__.removeprefix("run_").capitalize()
-    for told in (searcher, callback):
-        told.on_trial_complete = _not_caught(told.on_trial_complete)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=count,
-            max_concurrent_trials=share.at_once,
-            reuse_actors=True,
-            trial_name_creator=named,
-            trial_dirname_creator=named,
-        ),
-        run_config=tune.RunConfig(
-            name=_TRIALS,
-            storage_path=storage_path,
-            callbacks=[callback],
-            stop=stop,
-            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    except _Broken as broken:
-        raise broken.error from None
-
-
-class _Broken(BaseException):
-    """An error that Ray Tune must not catch, for it would take it for a failure of the trial and run that again."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _not_caught(method: Callable[..., None]) -> Callable[..., None]:
-    """The method that Ray Tune calls at the end of a trial, with errors that end the run."""
-
-    @functools.wraps(method)
-    def call_it(*arguments: Any, **named: Any) -> None:
-        try:
-            method(*arguments, **named)
-        except Exception as error:
-            raise _Broken(error) from error
-
-    return call_it
-
-
-def call(function: Callable[..., Any], *arguments: Any, settings: ClusterSettings) -> Any:
-    """Run one function on a worker with a trial's GPUs and cores, one where those are `auto`; return what it returns.
-
-    One core, because all that a single trial would get may be those of a machine that is yet to be started. Raises
-    processes.Lost where the worker ends early.
-    """
-    import ray
-
-    cpus = 1 if isinstance(settings.cpus_per_trial, str) else settings.cpus_per_trial
-    remote = ray.remote(num_cpus=cpus, num_gpus=settings.gpus_per_trial, max_retries=0)(function)
-    try:
-        return ray.get(remote.remote(*arguments))
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError) as error:
-        raise processes.Lost(type(error).__name__) from error
-
-
-def failure_reason(tune_trial: Any) -> str:
-    """The error at the end of a failed trial's traceback, which Tune writes on the driver's own disk.
-
-    From the line that names it, for the messages of Keras go over several; cut where they are long.
-    """
-    file = tune_trial.error_file
-    text = Path(file).read_text(encoding="utf-8", errors="replace") if file and Path(file).is_file() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        return "the worker was lost"
-    named = [number for number, line in enumerate(lines) if _NAMES_AN_ERROR.match(line)]
-    said = " ".join(line.strip() for line in lines[named[-1] if named else -1 :])
-    return said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]} ..."
-
-
-_NAMES_AN_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt)\b")
-_LONGEST_REASON = 500
-
-
-def storage(settings: ClusterSettings, study: StudyDirectory) -> str:
-    """Where Ray keeps checkpoints: `cluster.storage_path`/<study>-<its id>, or inside the study.
-
-    A shared place may hold studies of the same name, of other people or of another day.
-    """
-    if settings.storage_path is None:
-        return str((study.path / "ray").resolve())
-    if "://" not in settings.storage_path:
-        return str((Path(settings.storage_path).expanduser() / study.shared_name).resolve())
-    return f"{settings.storage_path.rstrip('/')}/{study.shared_name}"
-
-
-def remove_checkpoints(storage_path: str) -> None:
-    """Delete what `run_trials` left at a study's place. What cannot be deleted stays, with a warning."""
-    import pyarrow.fs
-
-    try:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(f"{storage_path}/{_TRIALS}")
-        filesystem.delete_dir(path)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        _log.warning("the checkpoints at %s are not needed any more and cannot be deleted (%s)", storage_path, error)
-
-
-def checkpoints(storage_path: str, trial_name: str) -> list[str]:
-    """The checkpoints of one trial that earlier sessions left. Their numbers do not tell which is the newest.
-
-    Ray counts from zero in each session; how far one had come stands inside.
-    """
-    import pyarrow.fs
-
-    uri = f"{storage_path}/{_TRIALS}/{trial_name}"
-    try:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
-        selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
-        found = [info.base_name for info in filesystem.get_file_info(selector)]
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"cluster.storage_path: {uri} cannot be listed ({_first_line(error)})") from error
-    return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
 
 
 def ask_nodes(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catdog_ray import cluster, trial
+from catdog_ray import checkpoints, cluster, running, trial
 from catdog_ray.data import Splits
 from catdog_ray.errors import ConfigError
 from catdog_ray.files import replace_file, to_json
@@ -69,7 +69,7 @@ def run(
     require_same_length(study, config)
     _drop_uncommitted_predictions(study)
     keeper = _wanted_model(study.path, config, chosen)
-    storage_path = cluster.storage(config.cluster, study)
+    storage_path = checkpoints.place(config.cluster, study)
     planned = _planned(study, config, chosen, storage_path, keeper)
     recorder = RetrainingRecorder(
         study,
@@ -82,7 +82,7 @@ def run(
     )
     if planned:
         share = running_on.share(runs=len(chosen) * config.retrain.seeds)
-        cluster.run_trials(
+        running.run_trials(
             trial.run_retraining,
             arguments={
                 "train": splits.train.joined(splits.selection),
@@ -106,7 +106,7 @@ def run(
 def is_due(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) -> bool:
     """Whether `run` would train anything."""
     keeper = _wanted_model(study.path, config, chosen)
-    return bool(_planned(study, config, chosen, cluster.storage(config.cluster, study), keeper))
+    return bool(_planned(study, config, chosen, checkpoints.place(config.cluster, study), keeper))
 
 
 def missing(study: StudyDirectory, config: Config, chosen: Sequence[Candidate]) -> list[tuple[str, int]]:
@@ -179,7 +179,7 @@ def _planned(
                 "selection_objective": candidate.selection_objective,
                 "keep_model": keeps_model,
             }
-            left = tuple(cluster.checkpoints(storage_path, run_name(extra)))
+            left = tuple(checkpoints.of_trial(storage_path, run_name(extra)))
             before = min(missing[0], recorded_epochs[candidate.configuration, seed] + 1)
             planned.append(Planned(len(planned), candidate.hyperparameters, left, before, extra=extra))
     return planned

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from catdog_ray import cluster
+from catdog_ray import running
 from catdog_ray.data import Images
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.ledger import StudyDirectory
@@ -151,7 +151,7 @@ class RetrainingRecorder(Callback):
         self._show(f"{run_name(trial.config)} finished")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._fail(trial.config, cluster.failure_reason(trial))
+        self._fail(trial.config, running.failure_reason(trial))
 
     def _fail(self, parameters: Mapping[str, Any], reason: str) -> None:
         configuration, seed = parameters["configuration"], parameters["seed"]

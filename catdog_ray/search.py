@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from catdog_ray import cluster, trial
+from catdog_ray import checkpoints, cluster, running, trial
 from catdog_ray.budget import TimeBudget
 from catdog_ray.data import Images
 from catdog_ray.errors import RunFailed
@@ -41,7 +41,7 @@ def run(
     past = Past.read(study, settings)
     study.trials.append(*past.settled)
     finished = [*past.finished, *past.settled]
-    planned = _planned(past, config, finished, cluster.storage(config.cluster, study))
+    planned = _planned(past, config, finished, checkpoints.place(config.cluster, study))
     taken = {row.trial for row in finished} | {item.number for item in planned}
     open_numbers = [number for number in range(settings.num_samples) if number not in taken]
     recorder = SearchRecorder(
@@ -63,7 +63,7 @@ def run(
             suggester.replay(row, [epoch.objective for epoch in past.epochs[row.trial]])
         # Of all trials, not of what is left: a search that is gone on with computes with as many threads as before.
         share = running_on.share(runs=settings.num_samples)
-        cluster.run_trials(
+        running.run_trials(
             trial.run_trial,
             arguments={
                 "train": train,
@@ -82,7 +82,7 @@ def run(
             callback=_Recorder(recorder),
             settings=config.cluster,
             share=share,
-            storage_path=cluster.storage(config.cluster, study),
+            storage_path=checkpoints.place(config.cluster, study),
             name_of=lambda parameters: trial_name(parameters["number"]),
             stop=budget,
         )
@@ -120,7 +120,7 @@ class _Recorder(Callback):
         self._recorder.end(trial.config, trial.last_result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._recorder.end(trial.config, cluster.failure_reason(trial))
+        self._recorder.end(trial.config, running.failure_reason(trial))
 
 
 def _suggester(study: StudyDirectory, config: Config) -> Suggester:
@@ -143,7 +143,7 @@ def _planned(past: Past, config: Config, finished: Sequence[TrialRow], storage_p
         Planned(
             number,
             HyperParameters.in_space(rows[0].hyperparameters, config.space),
-            resume_from=tuple(cluster.checkpoints(storage_path, trial_name(number))),
+            resume_from=tuple(checkpoints.of_trial(storage_path, trial_name(number))),
             resume_before=len(rows) + 1,
             accuracies=tuple(row.selection_accuracy for row in rows),
             objectives=tuple(row.objective for row in rows),

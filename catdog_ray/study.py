@@ -16,6 +16,7 @@ from typing import Any
 
 from catdog_ray import (
     builder,
+    checkpoints,
     choice,
     cluster,
     data,
@@ -26,6 +27,7 @@ from catdog_ray import (
     processes,
     rehearsal,
     retraining,
+    running,
     search,
     stock,
 )
@@ -75,7 +77,7 @@ def run(
             # Asked now too: what cannot be retrained is not to be told after hours of search.
             retrains = retraining.is_due(study, config, _chosen(study, config, top=top))
             with _described(study, config, splits, with_search=with_search, searches=searches) as describe:
-                place = cluster.storage(config.cluster, study)
+                place = checkpoints.place(config.cluster, study)
                 shared = place if config.cluster.storage_path else None
                 # Once trials have begun, a network that fails at an end of its space fails those trials alone.
                 space = config.space if searches and not study.epochs.read() and not study.trials.read() else {}
@@ -99,7 +101,7 @@ def run(
                         if on_cluster is not None:
                             on_cluster(running_on)
                         if not is_tried:
-                            require_network(call=partial(cluster.call, settings=config.cluster))
+                            require_network(call=partial(running.call, settings=config.cluster))
                         watched: dict[str, Any] = {"running_on": running_on, "on_progress": on_progress}
                         with copier.copying(shared):
                             if searches:
@@ -118,7 +120,7 @@ def run(
                         pass
                 if study.read_study()["searched"] and not retraining.unfinished(study):
                     # Checkpoints served to resume; nothing is left to resume.
-                    cluster.remove_checkpoints(place)
+                    checkpoints.remove(place)
                     shutil.rmtree(study.path / "ray", ignore_errors=True)
         except UserError:
             study.put_back(before)

@@ -56,7 +56,7 @@ def test_trials_that_ray_lost_fail_a_search_that_had_time(
         search__time_budget_s=budget_s, search__num_samples=3, data__cache_dir=str(tmp_path / "cache")
     )
     splits = images.load(config.data)
-    monkeypatch.setattr(search.cluster, "run_trials", lambda *_, **__: time.sleep(0.3))
+    monkeypatch.setattr(search.running, "run_trials", lambda *_, **__: time.sleep(0.3))
     running_on = SimpleNamespace(share=lambda *, runs: Share(1, 0, 2))
     with StudyDirectory(tmp_path / "study") as study:
         going: Any = contextlib.nullcontext()

@@ -19,7 +19,7 @@ import pytest
 from conftest import LOCAL
 from small import quick_config
 
-from catdog_ray import capacity, cluster
+from catdog_ray import capacity, checkpoints, cluster, running
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.past import asha_scheduler
 from catdog_ray.schema import SCHEMA_VERSION
@@ -83,7 +83,7 @@ def test_a_trial_that_unwinds_slowly_does_not_lose_the_next(ray_cluster, tmp_pat
         def __getstate__(self) -> dict:
             return {}
 
-    cluster.run_trials(
+    running.run_trials(
         _end_slowly,
         arguments={"seconds": 4.0},
         searcher=StudySearcher(None, planned=[Planned(n, POINT) for n in range(3)], max_epochs=3),
@@ -127,7 +127,7 @@ def test_what_fails_at_the_end_of_a_trial_ends_the_run(what: str, tmp_path: Path
     monkeypatch.setattr(told[what], "on_trial_complete", fail)
     monkeypatch.setattr(tune, "Tuner", EndsOneTrial)
     with pytest.raises(OSError, match="No space left on device"):
-        cluster.run_trials(
+        running.run_trials(
             _end_at_once,
             arguments={},
             count=1,
@@ -165,7 +165,7 @@ def test_a_worker_that_is_being_started_is_not_thrown_away(ray_cluster, tmp_path
         def on_trial_complete(self, iteration, trials, trial, **info) -> None:
             ended.append(trial.config["number"])
 
-    cluster.run_trials(
+    running.run_trials(
         _end_at_once,
         arguments={},
         searcher=searcher,
@@ -200,29 +200,29 @@ def test_the_reason_of_a_failure_is_its_last_error(tmp_path: Path, text: str | N
     file = tmp_path / "error.txt"
     if text is not None:
         file.write_text(text)
-    assert cluster.failure_reason(SimpleNamespace(error_file=str(file))) == reason
+    assert running.failure_reason(SimpleNamespace(error_file=str(file))) == reason
 
 
 def test_storage_is_the_study_or_a_shared_place(tmp_path: Path):
     with StudyDirectory(tmp_path / "results" / "study") as study:
-        assert cluster.storage(LOCAL, study) == str(study.path / "ray")
+        assert checkpoints.place(LOCAL, study) == str(study.path / "ray")
         shared = dataclasses.replace(LOCAL, storage_path="s3://bucket/folder/")
         relative = dataclasses.replace(LOCAL, storage_path="shared")
         # Another's study of that name has another id; one of before there were ids has its checkpoints by its name.
         for identity, name in (({"id": "0a1b2c3d"}, "study-0a1b2c3d"), ({}, "study")):
             study.write_study({"schema_version": SCHEMA_VERSION, **identity})
-            assert cluster.storage(shared, study) == f"s3://bucket/folder/{name}"
-            assert cluster.storage(relative, study) == str(Path.cwd() / "shared" / name)
+            assert checkpoints.place(shared, study) == f"s3://bucket/folder/{name}"
+            assert checkpoints.place(relative, study) == str(Path.cwd() / "shared" / name)
 
 
 def test_what_served_to_resume_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "place" / "trials" / "trial-0001").mkdir(parents=True)
     (tmp_path / "place" / "trials" / "trial-0001" / "file").touch()
     for _ in range(2):
-        cluster.remove_checkpoints(str(tmp_path / "place"))
+        checkpoints.remove(str(tmp_path / "place"))
         assert not (tmp_path / "place" / "trials").exists()
     assert caplog.text == ""
-    cluster.remove_checkpoints("nosuch://bucket/place")
+    checkpoints.remove("nosuch://bucket/place")
     assert "nosuch://bucket/place are not needed any more and cannot be deleted" in caplog.text
 
 
@@ -230,9 +230,9 @@ def test_checkpoints_of_a_trial(tmp_path: Path):
     for number in (0, 10, 9):
         (tmp_path / "trials" / "trial-0001" / f"checkpoint_{number:06d}").mkdir(parents=True)
     (tmp_path / "trials" / "trial-0001" / "other").mkdir()
-    found = cluster.checkpoints(str(tmp_path), "trial-0001")
+    found = checkpoints.of_trial(str(tmp_path), "trial-0001")
     assert {Path(uri).name for uri in found} == {"checkpoint_000010", "checkpoint_000009", "checkpoint_000000"}
-    assert cluster.checkpoints(str(tmp_path), "trial-0002") == []
+    assert checkpoints.of_trial(str(tmp_path), "trial-0002") == []
 
 
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):

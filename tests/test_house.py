@@ -96,7 +96,9 @@ HOUSE = {
     "prediction": Room(7, "numpy keras"),
     "capacity": Room(3, "yaml"),
     "inspection": Room(0, inside_functions="pyarrow"),
-    "cluster": Room(5, inside_functions="ray pyarrow"),
+    "cluster": Room(5, inside_functions="ray"),
+    "checkpoints": Room(5, inside_functions="pyarrow"),
+    "running": Room(6, inside_functions="ray"),
     "metrics": Room(0, inside_functions="ray"),
     "spot": Room(0, "ray"),
     "preflight": Room(6, inside_functions="ray pyarrow"),
@@ -110,7 +112,7 @@ HOUSE = {
     "budget": Room(7, "ray"),
     "search": Room(9, "ray"),
     "stock": Room(8, inside_functions="keras keras_tuner backend model train"),
-    "retraining_recorder": Room(6, "ray"),
+    "retraining_recorder": Room(7, "ray"),
     "retraining": Room(9),
     "study": Room(10),
     "simulate": Room(8, "numpy"),
@@ -331,7 +333,9 @@ def test_errors_and_help_need_no_heavy_library() -> None:
 def test_importing_a_light_module_does_nothing() -> None:
     """No environment variable, log handler, signal handler, working folder or print."""
     light = [module for module in HOUSE if not reached(module) & (ON_WORKERS_ONLY | {"ray", "optuna"})]
-    assert {"settings", "config", "space", "data", "command", "cluster", "compare", "plots", "live"} <= set(light)
+    assert {"settings", "config", "space", "data", "command", "cluster", "running", "compare", "plots", "live"} <= set(
+        light
+    )
     code = f"""
 import importlib, json, logging, os, signal
 def state():

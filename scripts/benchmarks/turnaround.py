@@ -158,7 +158,7 @@ def gaps(events: Sequence[Event]) -> list[float]:
 def run_ours(count: int, folder: Path, *, epochs: int) -> list[Event]:
     """`count` trials through this project's own way of running them."""
     from benchmarks.inputs import drawn_images
-    from catdog_ray import cluster, config, environment
+    from catdog_ray import cluster, config, environment, running
 
     settings = config.load("quickstart.yaml", overrides={"cluster.dashboard": False, "search.max_epochs": epochs})
     environment.prepare(settings.cluster)  # before Ray is imported
@@ -170,7 +170,7 @@ def run_ours(count: int, folder: Path, *, epochs: int) -> list[Event]:
 
     planned = [Planned(i, HyperParameters.of(point)) for i, point in enumerate(points(count))]
     with cluster.connect(settings.cluster) as running_on:
-        cluster.run_trials(
+        running.run_trials(
             our_trial,
             arguments={
                 "folder": str(folder),
