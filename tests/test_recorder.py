@@ -148,13 +148,15 @@ def test_a_resumed_search_shows_all_of_it_and_counts_work_as_before(tmp_path: Pa
     shown: list[Progress] = []
     earlier = [trial_epoch_row(1, 1, selection_accuracy=0.5, objective=0.5, multiply_adds=999)]
     with StudyDirectory(tmp_path) as study:
-        options = {"epochs": {1: earlier, 0: [trial_epoch_row(0, 1)]}, "finished": [trial_row(0, epochs=1)]}
+        lost = trial_row(2, status="failed", epochs=0, objective=None)
+        options = {"epochs": {1: earlier, 0: [trial_epoch_row(0, 1)]}, "finished": [trial_row(0, epochs=4), lost]}
         recorder = SearchRecorder(study, SETTINGS, **options, elapsed_s=100.0, on_progress=shown.append)
         recorder.start(1)
         assert (shown[0].completed, shown[0].epochs, shown[0].left_s) == (1, 2, None)
         assert shown[0].underway == (("trial-0001", 1),)
         recorder.epoch(parameters(1), result(2, 0.6))
         [row] = study.epochs.read()
+    assert shown[-1].left_s > 0  # trials have four epochs; one that had none does not count
     assert (row.epoch, row.objective, row.multiply_adds, row.parameters) == (2, pytest.approx(0.55), 999, 100)
     assert len(earlier) == 1  # the caller's rows are its own
 

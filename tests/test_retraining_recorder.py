@@ -122,6 +122,7 @@ def test_a_failed_run_has_a_row_and_is_not_waited_for(tmp_path: Path, monkeypatc
         assert shown[-1].underway == (("trial-0001-seed-5", 1), ("baseline-seed-5", 0))
         # Ray is told of a failure by a result that is none.
         hand_over(recorder, lost, {"failure": "the loss became nan", "epoch": 1, "objective": 0.0})
+        hand_over(recorder, other, {"failure": "the loss became nan", "epoch": 0, "objective": 0.0})
         recorder.on_trial_complete(0, [], lost)
         [row] = study.retrain_failures.read()
         assert (row.configuration, row.seed, row.epochs, row.reason) == ("trial-0001", 5, 1, "the loss became nan")
