@@ -58,6 +58,36 @@ def test_what_keras_is_fed_is_not_autotuned():
     assert int(endless.cardinality()) < 0
 
 
+def test_a_process_says_what_its_libraries_are_to_keep_to(monkeypatch: pytest.MonkeyPatch):
+    """OpenMP and XLA on the CPU have threads of their own; what somebody set for GPUs and messages stays."""
+    for name in ("OMP_NUM_THREADS", "PJRT_NPROC"):
+        monkeypatch.setenv(name, "9")
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    prepared: list[int] = []
+    monkeypatch.setattr(backend, "_prepare_tensorflow", prepared.append)
+    assert backend.prepare(threads=3) == "tensorflow"
+    assert prepared == [3]
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["PJRT_NPROC"]) == ("3", "3")
+    assert (os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"], os.environ["TF_CPP_MIN_LOG_LEVEL"]) == ("true", "0")
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE")
+    backend.prepare(threads=3)
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+def test_what_native_code_says_at_its_start_is_dropped_and_later_words_are_not(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(RuntimeError), backend.hidden_start():
+        os.write(2, b"TensorFlow starts")
+        raise RuntimeError
+    os.write(2, b"an error")
+    assert capfd.readouterr().err == "an error"
+    monkeypatch.setattr(sys, "stderr", None)  # closed by whoever started us
+    with backend.hidden_start():
+        pass
+
+
 FORGETTING = """
 import gc
 from catdog_ray import backend

@@ -139,6 +139,42 @@ def test_a_place_that_cannot_be_written_is_warned_of_once(
     assert (fetched / "model.keras").read_bytes() == b"a model"
 
 
+def test_the_model_is_there_before_what_tells_of_it(
+    study: StudyDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver may be lost between two files; and what is as it was is not copied again."""
+    study.trials.append(trial_row(0))
+    for name in ("model.keras", "model.json"):
+        (study.path / name).write_text("{}")
+    written: list[str] = []
+    write = mirror._write
+
+    def noting(filesystem: object, path: str, content: bytes) -> None:
+        written.append(path.rpartition("/")[2])
+        write(filesystem, path, content)
+
+    monkeypatch.setattr(mirror, "_write", noting)
+    copier = mirror.Mirror(study, str(tmp_path / "shared"))
+    copier.push()
+    assert written == ["trials.jsonl.0000.000000000000000", "model.keras", "model.json", "study.json"]
+    replace_file(study.path / "model.json", '{"epochs": 3}')
+    copier.push()
+    assert written[4:] == ["model.json"]
+
+
+def test_what_is_no_file_of_a_study_is_not_fetched(study: StudyDirectory, tmp_path: Path) -> None:
+    """Nor what a copy that was cut left behind, which is no segment."""
+    study.trials.append(trial_row(0))
+    mirror.Mirror(study, str(tmp_path / "shared")).push()
+    rows = tmp_path / "shared" / "rows"
+    (rows / "notes.jsonl.0000.000000000000000").write_text("{}\n")
+    (rows / "notes.txt").write_text("mine")
+    (rows / f"trials.jsonl.0000.{study.trials.path.stat().st_size:015d}.part").write_text('{"trial": 1')
+    fetched = mirror.fetch(str(tmp_path / "shared"), tmp_path / "back")
+    assert sorted(path.name for path in fetched.iterdir()) == ["study.json", "trials.jsonl"]
+    assert (fetched / "trials.jsonl").read_bytes() == study.trials.path.read_bytes()
+
+
 def test_half_a_study_is_not_left(study: StudyDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be taken for one, and stand in the way of the next try."""
     study.trials.append(trial_row(0))

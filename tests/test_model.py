@@ -89,3 +89,8 @@ def test_depth_and_classes_from_the_trial():
     assert kinds.count("Conv2D") == 3
     assert kinds.count("Dense") == 3
     assert network.output_shape == (None, 3)
+
+
+def test_blocks_beyond_the_fourth_are_as_wide_as_the_fourth():
+    network = model.build(POINT, ModelSettings("same", 6, 1), image_size=64, classes=2)
+    assert [layer.filters for layer in network.layers[:12:2]] == [4, 8, 16, 16, 16, 16]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_rows import retrain_epoch_row, retrain_row
 from small import POINT, images, quick_config
 
 from catdog_ray import retraining
 from catdog_ray.data import Splits
 from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import Progress, TrialRow
+from catdog_ray.records import Progress, RetrainFailure, TrialRow
 from catdog_ray.space import HyperParameters
 
 CONFIG = quick_config(retrain__seeds=2, seed=3, retrain__milestones=[2, 3])
@@ -53,6 +54,32 @@ def test_top_k_in_order_of_the_objective():
     # In a space of choices a point comes again.
     again = retraining.candidates(CONFIG, [*trials, ended(3, other, 0.85)], top=2)
     assert [(c.configuration, c.selection_objective) for c in again[:2]] == [("trial-0002", 0.9), ("trial-0001", 0.8)]
+
+
+def test_candidates_are_those_that_are_named():
+    trials = [ended(1, TUNED, 0.8)]
+    for named, expected in (
+        (("best",), ["trial-0001"]),
+        (("baseline",), ["baseline"]),
+        (("baseline", "best"), ["trial-0001", "baseline"]),
+    ):
+        config = dataclasses.replace(CONFIG, retrain=dataclasses.replace(CONFIG.retrain, configurations=named))
+        assert [c.configuration for c in retraining.candidates(config, trials)] == expected
+    # Fewer trials than asked for, and none with a score.
+    assert [c.configuration for c in retraining.candidates(CONFIG, trials, top=5)] == ["trial-0001", "baseline"]
+    assert [c.configuration for c in retraining.candidates(CONFIG, [ended(2, POINT, 0.9, "failed")])] == ["baseline"]
+
+
+def test_runs_that_did_not_end_at_a_milestone_are_unfinished(tmp_path: Path):
+    """Their checkpoints are still to be gone on from."""
+    with StudyDirectory(tmp_path) as study:
+        assert retraining.unfinished(study) == set()
+        for seed, epochs in ((0, 3), (1, 4), (2, 3)):
+            study.retrain_epochs.append(*(retrain_epoch_row("baseline", seed, e) for e in range(1, epochs + 1)))
+        for seed in (0, 1):  # one went on behind its milestone
+            study.retrain.append(retrain_row("baseline", seed, 3))
+        study.retrain_failures.append(RetrainFailure("baseline", 3, 0, "lost before its first epoch", 1.0))
+        assert retraining.unfinished(study) == {("baseline", 1), ("baseline", 2), ("baseline", 3)}
 
 
 @pytest.fixture(scope="module")

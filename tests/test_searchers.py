@@ -111,6 +111,14 @@ def test_a_suggester_rebuilt_from_rows_goes_on_as_the_first_would():
     assert play(rebuilt, range(8, 12)) == whole[8:]
 
 
+def test_as_many_points_as_asked_for_are_random_before_tpe_learns():
+    random = play(suggester(startup=100), range(6))
+    for startup in (2, 4):
+        points = play(suggester(startup=startup), range(6))
+        assert points[:startup] == random[:startup]
+        assert points[startup] != random[startup]
+
+
 def test_the_journal_holds_the_study_with_curves_and_states(tmp_path: Path):
     path = tmp_path / "optuna-journal.log"
     live = suggester(journal=path)
@@ -127,6 +135,20 @@ def test_the_journal_holds_the_study_with_curves_and_states(tmp_path: Path):
     assert trials[0].intermediate_values == {1: 0.5, 2: 0.6}
     assert [trial.user_attrs.get("status") for trial in trials] == ["stopped", "failed", None]
     assert [trial.user_attrs["number"] for trial in trials] == [0, 1, 2]
+
+
+def test_a_trial_that_goes_on_keeps_its_curve_in_the_journal(tmp_path: Path):
+    """Epochs on record, one of them repeated from an older checkpoint, and the one that ended it."""
+    path = tmp_path / "optuna-journal.log"
+    planned = Planned(7, BASELINE, accuracies=(0.4, 0.6), objectives=(0.4, 0.5))
+    searcher = StudySearcher(suggester(journal=path), planned=[planned], max_epochs=9)
+    searcher.suggest("ray-0")
+    for epoch, objective in ((2, 0.55), (3, 0.6)):
+        searcher.on_trial_result("ray-0", {"epoch": epoch, "objective": objective})
+    searcher.on_trial_complete("ray-0", {"epoch": 4, "objective": 0.7, "failure": None})
+    [trial] = load(path)
+    assert trial.intermediate_values == {1: 0.4, 2: 0.5, 3: 0.6, 4: 0.7}
+    assert (trial.value, trial.user_attrs) == (0.7, {"number": 7, "status": "stopped"})
 
 
 def test_what_the_end_of_a_search_cut_runs_no_more(tmp_path: Path):
@@ -171,6 +193,35 @@ def test_planned_trials_come_first_then_the_open_numbers_then_the_end():
     assert given[0]["suggestion_seconds"] is None
     assert 0 < given[2]["suggestion_seconds"] < 10
     assert given[0]["hyperparameters"] == dict(BASELINE)
+
+
+def test_a_trial_gets_what_is_on_record_of_it():
+    planned = Planned(3, BASELINE, ("b", "a"), 7, (0.4, 0.6), (0.4, 0.5), 0.25, extra={"seed": 5})
+    assert StudySearcher(None, planned=[planned], max_epochs=9).suggest("ray-0") == {
+        "number": 3,
+        "hyperparameters": dict(BASELINE),
+        "resume_from": ["b", "a"],
+        "resume_before": 7,
+        "accuracies": [0.4, 0.6],
+        "suggestion_seconds": 0.25,
+        "seed": 5,
+    }
+
+
+def test_a_number_waits_for_a_suggestion_that_is_still_being_found():
+    """As of Keras Tuner's oracle, which is asked again for the same trial."""
+    asked: list[int] = []
+
+    class Slow(OptunaSuggester):
+        def suggest(self, number: int):
+            asked.append(number)
+            return None if len(asked) in (1, 3) else super().suggest(number)
+
+    slow = Slow(CONFIG.space, sampler="random", seed=0, startup_trials=1)
+    searcher = StudySearcher(slow, planned=[], open_numbers=[4, 6], max_epochs=9)
+    given = [searcher.suggest(f"ray-{index}") for index in (0, 0, 1, 1)]
+    assert [item and item["number"] for item in given] == [None, 4, None, 6]
+    assert asked == [4, 4, 6, 6]
 
 
 def test_ends_reach_optuna_as_what_they_are(tmp_path: Path):
