@@ -116,7 +116,10 @@ def _join(settings: ClusterSettings) -> Any:
     except Exception as error:  # Ray raises that very one where its processes or its dashboard take too long to start
         local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
-        raise ClusterError(f"cluster.address {settings.address!r}: {_first_line(error)}{cure}") from error
+        said = _first_line(error)
+        if local and settings.dashboard and "dashboard" in said:  # Ray's text names its log and no way out
+            said, cure = "Ray's dashboard did not start", "; try again, or do without: --set cluster.dashboard=false"
+        raise ClusterError(f"cluster.address {settings.address!r}: {said}{cure}") from error
 
 
 def ask_nodes(

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str]) -> None:
     """Flags, then lazy imports, then the predictions."""
     parser = command.parser_of(
         "predict",
-        __doc__.partition(": ")[2],
+        __doc__.partition(": ")[2].capitalize(),
         epilog="exit codes: 0 done (bad pictures are named), 2 something to change, such as no readable picture at all",
     )
     add = parser.add_argument

@@ -1,6 +1,6 @@
 """A network of one's own: separable convolutions, batch normalisation or none, a fraction of the weights.
 
-    python -m catdog_ray.tune --config examples/separable.yaml --num-samples 4
+    python -m catdog_ray.tune --config examples/separable.yaml --num-samples 8
 
 The function is called on a worker, some times before the search and then for every trial. It may return the model
 compiled (with metrics=['accuracy'] and a loss for whole-number labels) or, as here, uncompiled: then Adam with the

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     add("--images", type=int, default=25_000, help="photographs in all (default: 25000)")
     add("--size", type=int, default=150, help="pixels per side after decoding (default: 150)")
     add("--study", action=argparse.BooleanOptionalAction, default=True, help="also run a whole study (10 minutes)")
-    add("--output", type=Path, default=Path("results/decoding.json"))
+    add("--output", type=Path, default=Path("results/decoding.json"), help="where to write (default: %(default)s)")
     flags = parser.parse_args(arguments)
     for name, least in (("images", 40), ("size", 8)):
         at_least(f"--{name}", getattr(flags, name), least)

@@ -35,7 +35,12 @@ def main(arguments: Sequence[str]) -> None:
     add("--epochs", type=int, default=60, help="epochs of each fit (default: 60)")
     add("--seeds", type=int, default=3, help="seeds of data and training (default: 3)")
     add("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    add("--output", type=Path, default=Path("results/drawn-calibration.json"))
+    add(
+        "--output",
+        type=Path,
+        default=Path("results/drawn-calibration.json"),
+        help="where to write (default: %(default)s)",
+    )
     flags = parser.parse_args(arguments)
     for name, least in (("size", 8), ("train", 20), ("test", 10), ("epochs", 3), ("seeds", 1), ("threads", 1)):
         at_least(f"--{name}", getattr(flags, name), least)

@@ -246,6 +246,27 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
         cluster._join(LOCAL)
 
 
+@pytest.mark.parametrize(
+    ("dashboard", "said"),
+    [
+        (True, "Ray's dashboard did not start; try again, or do without: --set cluster.dashboard=false"),
+        (False, "The last 20 lines of /tmp/ray/s/logs/dashboard.log (it contains the error message): "),
+    ],
+)
+def test_a_dashboard_that_does_not_start_is_named_with_the_cure(
+    dashboard: bool, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    import ray
+
+    def start(**_: object) -> NoReturn:  # the beginning of Ray 2.60's text, on a busy machine
+        raise Exception("\nThe last 20 lines of /tmp/ray/s/logs/dashboard.log (it contains the error message): \n\nlog")
+
+    monkeypatch.setattr(ray, "init", start)
+    with pytest.raises(cluster.ClusterError) as raised:
+        cluster._join(dataclasses.replace(LOCAL, dashboard=dashboard))
+    assert str(raised.value) == f"cluster.address 'local': {said}"
+
+
 def test_no_ray_at_the_address_is_one_line_within_seconds(tmp_path: Path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
