@@ -48,6 +48,34 @@ def test_with_flip_they_are_means_over_an_image_and_its_mirror_image() -> None:
     assert loss == pytest.approx(-np.log(expected[np.arange(40), data.labels]).mean(), abs=1e-5)
 
 
+def test_a_sure_and_wrong_answer_costs_with_flip_what_keras_makes_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not infinitely much: one such image would be the loss of all."""
+    data = images(4)
+    certain = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
+    monkeypatch.setattr(evaluation, "predict", lambda *_, flip: certain)
+    loss, accuracy = evaluation.evaluate(network_of(), data, flip=True)
+    expected = keras.losses.SparseCategoricalCrossentropy()(data.labels, certain)
+    assert loss == pytest.approx(float(expected), rel=1e-4)
+    assert accuracy == 0.75
+
+
+def test_the_average_is_found_under_the_loss_scaling_of_float16_and_the_weights_come_back_after_an_error() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = model.build(POINT, CONFIG.model, image_size=16, classes=2, recipe=model.Recipe(ema_momentum=0.9))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert type(network.optimizer).__name__ == "LossScaleOptimizer"
+    before = network.get_weights()
+    for average in network.optimizer.inner_optimizer._model_variables_moving_average:
+        average.assign(np.full(average.shape, 0.25))
+    with pytest.raises(KeyboardInterrupt), evaluation.averaged(network):
+        assert all((weights == 0.25).all() for weights in network.get_weights())
+        raise KeyboardInterrupt
+    for weights, kept in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, kept)
+
+
 def test_the_average_of_the_weights_is_scored_and_the_weights_come_back() -> None:
     """Against the average worked out from the weights after every step: 48 images are two steps, six in all."""
     after: list[list[np.ndarray]] = []

@@ -150,6 +150,19 @@ def test_a_small_file_cannot_ask_for_any_memory(
     assert refusal(changed_config(good, tmp_path / "model.keras", change)).startswith(expected)
 
 
+@pytest.mark.parametrize(("filters", "refused"), [(64, 0), (65, 1)])
+def test_large_pictures_may_have_64_numbers_for_each_pixel(filters: int, refused: int) -> None:
+    network = keras.Sequential(
+        [
+            keras.Input((640, 640, 3)),
+            keras.layers.Conv2D(filters, 3, padding="same"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    assert len(model_file.strangers(network)) == refused
+
+
 def parts_of(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
         return {entry.filename: archive.read(entry) for entry in archive.infolist()}

@@ -116,6 +116,26 @@ def test_many_more_pictures_than_fit_in_a_chunk(study: Path, photos: Path) -> No
     assert len({item.probabilities for item in found[:480:2]}) == 1
 
 
+def test_a_study_that_scored_mirrored_views_classifies_so_too(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the accuracy beside the answers would be another's."""
+    copy = shutil.copytree(study, tmp_path / "study")
+    facts = json.loads((copy / "study.json").read_text())
+    facts["config"]["train"]["test_time_flip"] = True
+    (copy / "study.json").write_text(json.dumps(facts))
+    network = model_file.load(study / "model.keras", image_size=16, classes=2)
+    # Half a cat, half a dog: of either alone the network is as sure as it can be, mirrored or not.
+    pixels = np.concatenate([UNSEEN.pixels[label == UNSEEN.labels][0][:, :8] for label in (0, 1)], axis=1)
+    Image.fromarray(pixels).save(tmp_path / "half.png")
+    view = pixels[np.newaxis].astype(np.float32) / 255
+    plain, mirrored = (network.predict(each, verbose=0)[0] for each in (view, view[:, :, ::-1]))
+    assert np.abs(plain - mirrored).max() > 1e-3
+    for folder, expected in ((study, plain), (copy, (plain + mirrored) / 2)):
+        [picture] = as_json(folder, tmp_path / "half.png", capsys=capsys)["pictures"]
+        assert list(picture["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
 def test_unlabelled_pictures_have_no_score(
     study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

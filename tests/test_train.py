@@ -159,24 +159,30 @@ def test_a_checkpoint_at_the_end_trains_nothing_more(tmp_path: Path):
     assert rows_of(2, resume_from=path) == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "not an archive"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "one bit", "not an archive"])
 def test_a_damaged_checkpoint_is_an_error_of_its_own(tmp_path: Path, damage: str):
     path = tmp_path / "checkpoint.npz"
     network = model.build(POINT, CONFIG.model, image_size=16, classes=2)
     train.save_checkpoint(path, network, epoch=1)
     content = path.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "empty": b"",
+        "truncated": content[:middle],
+        "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "not an archive": b"x" * 500,
+    }
     path.unlink()
     if damage != "missing":
-        path.write_bytes(
-            {"empty": b"", "truncated": content[: len(content) // 2], "not an archive": b"x" * 500}[damage]
-        )
+        path.write_bytes(damaged[damage])
     with pytest.raises(train.CheckpointError, match=r"checkpoint\.npz"):
         train.checkpoint_epoch(path)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("changes", [{"conv_filters": 8}, {"conv_layers": 3, "dense_layers": 0}])
+def test_a_checkpoint_of_another_network_is_refused(changes: dict[str, int], tmp_path: Path):
     path = tmp_path / "checkpoint.npz"
-    other = HyperParameters.of({**POINT, "conv_filters": 8})
+    other = HyperParameters.of({**POINT, **changes})
     train.save_checkpoint(path, model.build(other, CONFIG.model, image_size=16, classes=2), epoch=1)
     with pytest.raises(train.CheckpointError, match="is of another model"):
         rows_of(2, resume_from=path)
@@ -225,6 +231,22 @@ def test_divergence_ends_the_fit_at_once():
             on_epoch=lambda row, _: rows.append(row),
         )
     assert caught.value.epochs == len(rows) < 5
+
+
+def test_a_loss_that_is_no_number_ends_training_within_the_epoch_and_is_null_where_nothing_learns():
+    """A selection loss may overflow while the training loss does not; the rows are JSON, which has no NaN."""
+    rows: list[EpochRow] = []
+    reporter = train._Reporter(0, lambda row, _: rows.append(row), None, flip=False)
+    reporter.set_model(model.build(POINT, CONFIG.model, image_size=16, classes=2))
+    reporter.on_epoch_begin(2)
+    reporter.on_train_batch_end(0, {"loss": 0.5})
+    reporter.on_epoch_end(2, {"loss": 0.5, "accuracy": 0.75, "val_loss": math.nan, "val_accuracy": 0.625})
+    [row] = rows
+    assert (row.epoch, row.train_loss, row.train_accuracy) == (3, 0.5, 0.75)
+    assert (row.selection_loss, row.selection_accuracy) == (None, 0.625)
+    with pytest.raises(train.Diverged, match="the loss became inf in epoch 3") as caught:
+        reporter.on_train_batch_end(1, {"loss": math.inf})
+    assert caught.value.epochs == 2
 
 
 def test_what_on_epoch_raises_ends_the_fit():
