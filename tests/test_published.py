@@ -53,20 +53,31 @@ def test_the_rows_give_the_comparison(comparison: str, studies: str, tmp_path: P
     assert {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()} == kept
 
 
-def test_the_rows_give_the_recipes(tmp_path: Path) -> None:
-    studies = sorted(str(path) for path in (ROOT / "results" / "recipes").glob("recipe48-*"))
-    assert len(studies) == 21
-    command = [sys.executable, "scripts/compare_recipes.py", *studies, "--plain", "results/cpu48-tpe-seed0"]
-    command += ["--tuned", "results/recipes/tuned48-average-seed0"]
-    subprocess.run([*command, "--output", str(tmp_path)], cwd=ROOT, check=True, capture_output=True, timeout=300)
+@pytest.mark.parametrize(
+    ("published", "pattern", "number", "plain", "tuned"),
+    [
+        ("recipes48", "recipe48-*", 21, "cpu48-tpe-seed0", "tuned48-average-seed0"),
+        ("recipes150", "recipe150-*", 0, "pixels150/gpu150-tpe-seed0", "tuned150-average-seed0"),
+    ],
+)
+def test_the_rows_give_the_recipes(
+    published: str, pattern: str, number: int, plain: str, tuned: str, tmp_path: Path
+) -> None:
+    studies = sorted(str(path) for path in (ROOT / "results" / "recipes").glob(pattern))
+    assert len(studies) == number
+    command = [sys.executable, "scripts/compare_recipes.py", *studies, "--plain", f"results/{plain}"]
+    command += ["--tuned", f"results/recipes/{tuned}", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     for name in ("recipes.md", "recipes.json"):
-        assert (tmp_path / name).read_bytes() == (ROOT / "results" / "recipes48" / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (ROOT / "results" / published / name).read_bytes()
 
 
 def test_a_glob_over_the_results_names_studies_alone() -> None:
     names = {folder.name for folder in compare_results._folders([str(ROOT / "results" / "*")])}
     assert "cpu48-tpe-seed0" in names
-    assert not {"benchmarks", "comparison48", "comparison150", "recipes", "recipes48", "pixels150"} & names
+    assert (
+        not {"benchmarks", "comparison48", "comparison150", "recipes", "recipes48", "recipes150", "pixels150"} & names
+    )
 
 
 def test_a_folder_of_other_rows_is_no_study_and_a_damaged_study_is_one(tmp_path: Path) -> None:
