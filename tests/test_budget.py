@@ -69,7 +69,7 @@ def test_trials_that_ray_lost_fail_a_search_that_had_time(
 @pytest.mark.slow
 def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -> None:
     config = quick_config(
-        search__time_budget_s=20,
+        search__time_budget_s=30,  # on a busy machine workers take 20 to come up
         search__num_samples=50,
         search__max_epochs=2000,
         search__grace_epochs=2000,
@@ -79,7 +79,7 @@ def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -
     with StudyDirectory(tmp_path / "study") as study:
         started = time.monotonic()
         rows = search.run(study, config, splits.train, splits.selection, running_on=ray_cluster)
-        assert 15 < time.monotonic() - started < 35
+        assert 25 < time.monotonic() - started < 45
         assert rows
         assert {row.status for row in rows} == {"stopped"}
         backend = optuna.storages.journal.JournalFileBackend(str(study.path / "optuna-journal.log"))
@@ -92,7 +92,7 @@ def test_the_search_ends_in_time_with_what_it_has(ray_cluster, tmp_path: Path) -
         assert all(row.objective is not None and row.epochs > 0 for row in rows)
         counted = len(study.epochs.read())
         assert counted == sum(row.epochs for row in rows)
-        assert max(row.elapsed_s for row in study.epochs.read()) <= 20.5
+        assert max(row.elapsed_s for row in study.epochs.read()) <= 30.5
         # The budget is of all sessions together: nothing is left of it.
         assert search.run(study, config, splits.train, splits.selection, running_on=ray_cluster) == rows
         assert len(study.epochs.read()) == counted
