@@ -11,6 +11,9 @@ from catdog_ray.searched import Method
 from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
 from catdog_ray.words import ALIKE, NO_DIFFERENCE, NOT_KNOWN, interval, percent, points
 
+MODELS_DIFFER = f"these models differ, {NO_DIFFERENCE} for other seeds"
+"""Of a difference over test images alone."""
+
 
 def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
     """Mean, sd in points, interval."""
@@ -33,7 +36,7 @@ def value_cell(value: object) -> str:
 def verdict(found: Comparison, item: Compared) -> str:
     """What may be said of a difference."""
     if not is_shown(found, item):
-        return f"these models differ, {NO_DIFFERENCE} for other seeds" if item.difference.is_shown else NO_DIFFERENCE
+        return MODELS_DIFFER if item.difference.is_shown else NO_DIFFERENCE
     better, worse = (item.first, item.second) if item.difference.mean > 0 else (item.second, item.first)
     alone = ", by pairs alone" if item.unpaired is not None and not item.unpaired.is_shown else ""
     few = f" (fewer than {ENOUGH_SEEDS} searches: an impression)" if is_impression(item) else ""
@@ -73,11 +76,11 @@ def with_sd(item: Estimate, words: Callable[[float], str]) -> str:
     return words(item.mean) + ("" if item.sd is None else f" ({words(item.sd)})")
 
 
-def difference_cell(item: Compared | None) -> str:
+def difference_cell(item: Difference | None) -> str:
     """A difference in points with its interval."""
     if item is None:
         return NOT_KNOWN
-    return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"
+    return f"{points(item.mean, signed=True)} ({interval_cell(item, signed=True)})"
 
 
 def share_cell(share: float, ends: tuple[float, float] | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from catdog_ray.errors import UserError
+from catdog_ray.errors import UserError, first_line
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.settings import ClusterSettings
 
@@ -40,7 +40,7 @@ def of_trial(storage_path: str, trial_name: str) -> list[str]:
         selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
         found = [info.base_name for info in filesystem.get_file_info(selector)]
     except (OSError, ValueError) as error:
-        raise UserError(f"cluster.storage_path: {uri} cannot be listed ({' '.join(str(error).split())})") from error
+        raise UserError(f"cluster.storage_path: {uri} cannot be listed ({first_line(error)})") from error
     return [f"{uri}/{name}" for name in sorted(found, reverse=True) if name.startswith("checkpoint_")]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catdog_ray import capacity, environment, inspection, processes
-from catdog_ray.errors import UserError
+from catdog_ray.errors import UserError, first_line
 from catdog_ray.provenance import keras_backend
 from catdog_ray.settings import ClusterSettings
 
@@ -116,7 +116,7 @@ def _join(settings: ClusterSettings) -> Any:
     except Exception as error:  # Ray raises that very one where its processes or its dashboard take too long to start
         local = settings.address == "local"
         cure = "" if local else "; is Ray running there, and is its token in RAY_AUTH_TOKEN or ~/.ray/auth_token?"
-        said = _first_line(error)
+        said = first_line(error)
         if local and settings.dashboard and "dashboard" in said:  # Ray's text names its log and no way out
             said, cure = "Ray's dashboard did not start", "; try again, or do without: --set cluster.dashboard=false"
         raise ClusterError(f"cluster.address {settings.address!r}: {said}{cure}") from error
@@ -187,8 +187,3 @@ def _require_reachable(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

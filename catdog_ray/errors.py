@@ -36,6 +36,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, for those that go over several lines; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[Any]) -> str:
     """A hint for an error text: the known name most like `name`, or nothing."""
     close = difflib.get_close_matches(str(name), [str(key) for key in known], n=1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catdog_ray.errors import first_line
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.records import RecordError
 
@@ -153,8 +154,7 @@ def fetch(place: str, output: Path) -> Path:
         there = {info.base_name for info in _listed(filesystem, folder)}
         files |= {name: _read(filesystem, f"{folder}/{name}") for name in _WHOLE if name in there and name != _FACTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise RecordError(f"{place}: holds no rows of a study that can be read ({lines[0]})") from None
+        raise RecordError(f"{place}: holds no rows of a study that can be read ({first_line(error)})") from None
     known = {*_WHOLE, *(path.name for path in StudyDirectory(target).row_paths)}
     try:
         output.mkdir(parents=True, exist_ok=True)

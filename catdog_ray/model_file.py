@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from catdog_ray.errors import UserError
+from catdog_ray.errors import UserError, first_line
 from catdog_ray.model import layers_of
 
 _ENTRIES = {"metadata.json", "config.json", "model.weights.h5"}
@@ -73,7 +73,9 @@ def load(path: Path, *, image_size: int, classes: int) -> keras.Model:
     except ModelFileError:
         raise
     except Exception as error:  # Keras and HDF5 raise nearly everything on damaged configs and weights
-        raise ModelFileError(f"{path}: Keras cannot load it ({_one_line(error)}); retrain the study again") from None
+        raise ModelFileError(
+            f"{path}: Keras cannot load it ({first_line(error)[:200]}); retrain the study again"
+        ) from None
 
 
 def strangers(network: keras.Model) -> list[str]:
@@ -120,7 +122,7 @@ def _read(path: Path) -> tuple[dict[str, Any], int]:
     except FileNotFoundError:
         raise ModelFileError(f"{path}: there is no model; retrain the study first") from None
     except (OSError, ValueError, RecursionError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ModelFileError(f"{path}: is no model file ({_one_line(error)}); retrain the study again") from None
+        raise ModelFileError(f"{path}: is no model file ({first_line(error)[:200]}); retrain the study again") from None
     if not isinstance(config, dict):
         raise ModelFileError(f"{path}: is no model file (its config.json is no object)")
     return config, weights_bytes
@@ -189,8 +191,3 @@ def _too_large(network: keras.Model) -> Iterator[tuple[str, tuple[int | None, ..
 def _bytes_each(dtype: str) -> int:
     digits = re.search(r"[0-9]+", dtype)
     return int(digits.group()) // 8 if digits else 1
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0][:200] if lines else "") or type(error).__name__

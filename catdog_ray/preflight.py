@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from catdog_ray import capacity, cluster, inspection
+from catdog_ray.errors import first_line
 from catdog_ray.settings import ClusterSettings
 
 
@@ -60,7 +61,7 @@ def _probe(storage_path: str) -> Iterator[str]:
             stream.write(b"written")
     except (OSError, ValueError) as error:
         raise cluster.ClusterError(
-            f"cluster.storage_path: {storage_path} cannot be written from here ({str(error).splitlines()[0]})"
+            f"cluster.storage_path: {storage_path} cannot be written from here ({first_line(error)})"
         ) from None
     try:
         yield uri
@@ -72,7 +73,7 @@ def _probe(storage_path: str) -> Iterator[str]:
         filesystem.delete_dir(folder)
     except OSError as error:
         raise cluster.ClusterError(
-            f"cluster.storage_path: nothing can be deleted from {storage_path} ({str(error).splitlines()[0]}), and old "
+            f"cluster.storage_path: nothing can be deleted from {storage_path} ({first_line(error)}), and old "
             "checkpoints must be; give the right to it, or another place"
         ) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catdog_ray.cells import accuracy_cells, interval_cell
+from catdog_ray.cells import MODELS_DIFFER, accuracy_cells, difference_cell, interval_cell
 from catdog_ray.recipes import LAST_EPOCHS, REFERENCE, STEADY_EPOCHS, TUNED, Recipes, Retrained, scored
 from catdog_ray.retrained import IMAGES, Compared
 from catdog_ray.statistics import Difference, estimate
@@ -76,7 +76,7 @@ def _accuracies(found: Retrained) -> Table:
 
 
 def _differences(found: Retrained) -> Table:
-    compared = found.differences()
+    compared = found.differences
     shown = {(item.first, item.second) for item, _ in compared if item.unit != IMAGES and item.difference.is_shown}
     rows = []
     for item, averaged in compared:
@@ -89,7 +89,7 @@ def _differences(found: Retrained) -> Table:
                 mean,
                 ends,
                 *(unpaired if found.is_paired else ()),
-                "" if averaged is None else "{} ({})".format(*_difference_cells(averaged)[:2]),
+                "" if averaged is None else difference_cell(averaged),
                 verdict,
             )
         )
@@ -129,5 +129,5 @@ def _difference_cells(item: Difference, *, is_claim: bool = True) -> tuple[str, 
     """Mean, interval, and what may be said; images alone never speak for a recipe (`is_claim` false)."""
     verdict = NO_DIFFERENCE if not item.is_shown else "better" if item.mean > 0 else "worse"
     if item.is_shown and not is_claim:
-        verdict = f"these models differ, {NO_DIFFERENCE} for other seeds"
+        verdict = MODELS_DIFFER
     return points(item.mean, signed=True), interval_cell(item, signed=True), verdict

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Retrained:
     pairs: Sequence[tuple[str, str]]
     is_paired: bool = True
 
+    @cached_property
     def differences(self) -> list[tuple[Compared, Difference | None]]:
         """First minus second of every pair: over retraining seeds, and over test images.
 
@@ -158,9 +160,11 @@ def retrained_runs(recipes: Recipes, plain: Path | None, tuned: Path | None = No
     if tuned is not None:
         study = audit.read(tuned)
         recipe = _recipe_of(study, recipes)
-        runs |= _both_ways(study, reference, recipe)
-        pairs += [(f"{TUNED}, {recipe}", f"{TUNED}, {REFERENCE}")]
-        pairs += [(f"{TUNED}, {recipe}", recipe)] if recipe in runs else []
+        both = _both_ways(study, reference, recipe)
+        by_recipe, plainly = both
+        pairs += [(by_recipe, plainly)]
+        pairs += [(by_recipe, recipe)] if recipe in runs else []
+        runs |= both
     return Retrained(runs, pairs)
 
 
@@ -176,7 +180,8 @@ def tuned_runs(plain: Path, tuned: Path) -> Retrained:
     recipe, _ = _named(tuned)
     both = {row.milestone for row in study.retrain} & {row.milestone for row in reference.retrain}
     runs = _both_ways(study, reference, recipe, milestone=max(both, default=None))
-    return Retrained(runs, [(f"{TUNED}, {recipe}", f"{TUNED}, {REFERENCE}")], is_paired)
+    by_recipe, plainly = runs
+    return Retrained(runs, [(by_recipe, plainly)], is_paired)
 
 
 def as_json(recipes: Recipes, found: Retrained) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def as_json(recipes: Recipes, found: Retrained) -> dict[str, Any]:
                 "unpaired": item.unpaired and asdict(item.unpaired),
                 f"last_{STEADY_EPOCHS}_epochs": averaged and asdict(averaged),
             }
-            for item, averaged in found.differences()
+            for item, averaged in found.differences
         ],
     }
 

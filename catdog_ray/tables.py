@@ -262,9 +262,10 @@ def _last_epochs(found: Comparison) -> Table:
             f"{first} minus {second}",
             NOT_KNOWN if epoch is None else str(epoch),
             counted(item.difference.n, item.unit),
-            *(difference_cell(each.get((first, second, epoch))) for each in by_key),
+            *(difference_cell(each[key].difference if key in each else None) for each in by_key),
         )
-        for (first, second, epoch), item in (by_key[0].items() if by_key else ())
+        for key, item in (by_key[0].items() if by_key else ())
+        for first, second, epoch in [key]
     )
     jitter = "" if found.jitter is None else f" (by an sd of {points(found.jitter)} over the last {max(windows)})"
     return Table(
