@@ -4,7 +4,8 @@ Runs what results/README.md lists, one command after the other, each of which ca
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
 `--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
-`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU.
+`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU, and
+its part `deep`, which searches the count of blocks too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ SCALES = {
     )
 }
 ON_CPU = SCALES[48]
+DEEP: Mapping[int, Scale] = {150: Scale("configs/study-cpu150-deep.yaml", "deep150", 150, range(1), "results/deep150")}
+"""The one search, and the retraining, of the part `deep`."""
 METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("baseline", "keras-tuner-stock"))
 STOCK_TRIALS = 20
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
@@ -122,6 +125,12 @@ def tuned(scale: Scale = ON_CPU) -> list[Run]:
     return [Run(name, "tune", recipe_flags(config, BEST_RECIPE, 0, epochs=epochs)), retraining(name)]
 
 
+def deep(scale: Scale) -> list[Run]:
+    """One search with the count of blocks in its space, and the retraining of its best configuration."""
+    chosen = DEEP[scale.pixels]
+    return [search(chosen, "tune", "tpe", chosen.seeds[0]), retraining(chosen.retrained)]
+
+
 def recipe_flags(config: str, recipe: str, seed: int, *, epochs: int = RECIPE_EPOCHS) -> tuple[str, ...]:
     """One run of a config's own configuration by a recipe."""
     length = {name: str(epochs) for name in ("search.max_epochs", "search.grace_epochs")}
@@ -151,9 +160,9 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, metavar="DIR", help="where studies are written (default: by part and size, in results)")
     add(
         "--part",
-        choices=("study", "recipes", "tuned"),
+        choices=("study", "recipes", "tuned", "deep"),
         default="study",
-        help="study (default), recipes of training, or the best recipe with the tuned configuration",
+        help="study (default), recipes of training, the best recipe with the tuned configuration, or a search of depth",
     )
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
@@ -164,15 +173,19 @@ def main(arguments: Sequence[str]) -> None:
     scale, available = SCALES[flags.pixels], len(os.sched_getaffinity(0))
     if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
         parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
+    if flags.part == "deep" and flags.pixels not in DEEP:
+        parser.error("--part deep: only with --pixels 150")
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
-    output = flags.output or Path(scale.folder if flags.part == "study" else "results/recipes")
+    folders = {"study": scale.folder, "deep": DEEP[150].folder}
+    output = flags.output or Path(folders.get(flags.part, "results/recipes"))
     cores = available // flags.at_once if flags.at_once > 1 else None
     parts: Mapping[str, Callable[[Scale], list[Run]]] = {
         "study": runs,
         "recipes": functools.partial(recipes, cores=cores),
         "tuned": tuned,
+        "deep": deep,
     }
     carry_out(
         _begun(parts[flags.part](scale), data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once
