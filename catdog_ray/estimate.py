@@ -181,5 +181,12 @@ def show(config: Config, output: Path, *, epoch_s: float | None, trials_per_node
 
 
 def _range(pair: tuple[float, float]) -> str:
-    texts = [f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" for value in pair]
+    texts = [_figure(value) for value in pair]
     return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+
+
+def _figure(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    # Half a minute of an hour is as close as an estimate comes.
+    return f"{value:,.3g}" if value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "less than 0.01"

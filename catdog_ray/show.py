@@ -78,7 +78,11 @@ def run_study(folder: Path, config: Config, *, with_search: bool = True, top: in
     lost = study.lost(folder, config, top=top)
     if lost:
         names = ", ".join(f"{configuration} seed {seed}" for configuration, seed in sorted(lost))
-        raise RunFailed(f"retraining failed for {names}; the reasons are in {folder / 'retrain-failures.jsonl'}")
+        reasons = folder / "retrain-failures.jsonl"
+        raise RunFailed(
+            f"retraining failed for {names}; the reasons are in {reasons}; "
+            f"to try again: {_again(folder, config, with_search)}"
+        )
 
 
 def _again(folder: Path, config: Config, with_search: bool) -> str:

@@ -129,6 +129,12 @@ def test_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "retraining: 2,000 epochs, 5 h, 20 node hours",
         "in all: 5.24 to 7.16 h, 21 to 28.6 node hours",
     ]
+    estimate.show(quick_config(**CLUSTER), tmp_path, epoch_s=0.9, trials_per_node=None)
+    assert capsys.readouterr().out.splitlines()[2:5] == [
+        "search: 192 to 1,728 epochs, less than 0.01 to 0.05 h, 0.02 to 0.216 node hours",
+        "retraining: 2,000 epochs, 0.125 h, 0.5 node hours",
+        "in all: 0.131 to 0.179 h, 0.524 to 0.716 node hours",
+    ]
     with pytest.raises(ConfigError, match=r"say it with --epoch-seconds"):
         estimate.show(quick_config(), tmp_path, epoch_s=None, trials_per_node=None)
     for epoch_s, trials_per_node in ((0.0, None), (math.nan, None), (math.inf, None), (1.0, -1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,13 @@ from pathlib import Path
 import pytest
 import study
 
+from catdog_ray import config
 from catdog_ray.errors import ConfigError, RunFailed
+from catdog_ray.ledger import StudyDirectory
+from catdog_ray.records import best_trial
+
+ROOT = Path(__file__).parents[1]
+CONFIGS, RESULTS = ROOT / "configs", ROOT / "results"
 
 
 def sleeper(folder: Path, name: str, seconds: float, code: int = 0) -> tuple[str, list[str]]:
@@ -99,16 +106,31 @@ def test_recipes_are_listed_apart_with_their_part_of_the_cores(
     assert all("--output results/recipes " in line and "cluster.cpus_per_trial=4" in line for line in lines)
 
 
+def test_the_search_of_depth_is_listed_with_its_retraining(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    study.main(["--list", "--part", "deep", "--pixels", "150", "--output", str(tmp_path)])
+    search, retraining = capsys.readouterr().out.splitlines()
+    assert "catdog_ray.tune --config configs/study-cpu150-deep.yaml --seed 0 --no-retrain --search tpe " in search
+    assert f"catdog_ray.retrain {tmp_path}/deep150-tpe-seed0 " in retraining
+    assert retraining.endswith(" --epochs 125 200 --seeds 5")
+    deep, first = config.load(CONFIGS / "study-cpu150-deep.yaml"), config.load(CONFIGS / "study-gpu.yaml")
+    assert (deep.data, deep.model, deep.augment) == (first.data, first.model, first.augment)
+    assert dataclasses.replace(deep.train, precision="float32") == first.train
+    # It begins with what the first search found.
+    trials = StudyDirectory(RESULTS / "pixels150" / "gpu150-tpe-seed0").trials.read()
+    assert deep.baseline == {**best_trial(trials).hyperparameters, "conv_layers": first.model.conv_layers}
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--part", "deep"], r"--part deep: only with --pixels 150"),
         (["--at-once", "2"], r"--at-once: only with --part recipes at 48 pixels"),
         (["--at-once", "2", "--part", "recipes", "--pixels", "150"], r"--at-once: only with --part recipes at 48"),
         (["--at-once", "9", "--part", "recipes"], r"--at-once: must be 1 to 8, the cores there are, got 9"),
         (["--at-once", "0"], r"--at-once: only with --part recipes"),
     ],
 )
-def test_what_cannot_run_at_once_is_refused(flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
+def test_what_does_not_go_together_is_refused(flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     with pytest.raises(ConfigError, match=message):
         study.main(["--list", *flags])

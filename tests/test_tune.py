@@ -312,6 +312,22 @@ def test_a_search_without_a_usable_trial_fails_and_says_where_to_look(tmp_path: 
     assert done.stderr.startswith("failed: no trial has a score; the reasons are in ")
 
 
+def test_a_retraining_that_diverges_fails_the_command_and_says_how_to_try_again(tmp_path: Path):
+    wild = {
+        "space.learning_rate": "{choices: [1.0e-3, 2.0e-3, 3.0e-3, 1.0e+25]}",
+        "baseline.learning_rate": "1.0e+25",
+        "retrain.milestones": "[1]",
+    }
+    done = run(command(tmp_path, "--num-samples", "3", "--name", "wild", **wild, **ONE_AT_ONCE))
+    assert done.returncode == 1
+    folder = tmp_path / "results" / "wild"
+    assert done.stderr == (
+        f"failed: retraining failed for baseline seed 0; the reasons are in {folder}/retrain-failures.jsonl; "
+        f"to try again: python -m catdog_ray.tune --resume --name wild --output {folder.parent}\n"
+    )
+    assert {row.configuration for row in StudyDirectory(folder).retrain.read()} != {"baseline"}
+
+
 def test_the_space_with_depth_and_a_driver_without_tensorflow(tmp_path: Path):
     config = Path(__file__).parents[1] / "configs" / "space-with-depth.yaml"
     flags = ["--config", str(config), "--num-samples", "3", "--no-retrain", "--name", "deep"]
