@@ -207,11 +207,16 @@ ROWS = [
             needs="gpu" if prefix else "cpu",
             measure=partial(with_setting, size, setting),
         )
-        for prefix, size in (("", 64), ("gpu-", 150))
-        for name, words, setting in (
-            ("precision", "mixed_bfloat16 over float32", {"precision": "mixed_bfloat16"}),
-            ("xla", "XLA always over auto", {"jit_compile": "always"}),
+        for name, words, setting, places in (
+            (
+                "precision",
+                "mixed_bfloat16 over float32",
+                {"precision": "mixed_bfloat16"},
+                (("", 64), ("", 150), ("gpu-", 150)),
+            ),
+            ("xla", "XLA always over auto", {"jit_compile": "always"}, (("", 64), ("gpu-", 150))),
         )
+        for prefix, size in places
     ),
     Row(
         name="gpu-augmentation-150",
