@@ -175,13 +175,31 @@ def tuned_runs(plain: Path, tuned: Path) -> Retrained:
     decoded the pictures; then they are not paired.
     """
     reference, study = audit.read(plain), audit.read(tuned)
-    found = _allowed_differences(reference, study, (*MAY_DIFFER, "baseline.", "data.fingerprint"))
-    is_paired = "data.fingerprint" not in found and reference.facts.get("backend") == study.facts.get("backend")
+    is_paired = _is_paired(reference, study, (*MAY_DIFFER, "baseline."))
     recipe, _ = _named(tuned)
-    both = {row.milestone for row in study.retrain} & {row.milestone for row in reference.retrain}
-    runs = _both_ways(study, reference, recipe, milestone=max(both, default=None))
+    runs = _both_ways(study, reference, recipe, milestone=_last_common(reference, study))
     by_recipe, plainly = runs
     return Retrained(runs, [(by_recipe, plainly)], is_paired)
+
+
+def searched_runs(plain: Path, other: Path) -> Retrained:
+    """What the searches of two spaces found, each retrained in its own study and called by its label.
+
+    As with `tuned_runs`, at the last milestone in common, and not paired where other libraries trained one side.
+    """
+    reference, study = audit.read(plain), audit.read(other)
+    is_paired = _is_paired(reference, study, (*MAY_DIFFER, "baseline.", "space."))
+    labels = [side.facts["label"] for side in (reference, study)]
+    if labels[0] == labels[1]:
+        raise UserError(f"--other: {other} and {plain} are both labelled {labels[0]!r}")
+    milestone = _last_common(reference, study)
+    runs: dict[str, Sequence[Run]] = {}
+    for where, side in ((f"--other: {other}", study), (f"--plain: {plain}", reference)):
+        best = best_trial(side.trials)
+        number = "anything" if best is None else f"trial-{best.trial:04d}"
+        runs[f"{TUNED}, {side.facts['label']}"] = _must_be(_last_runs(side, number, milestone), where, number)
+    found, before = runs
+    return Retrained(runs, [(found, before)], is_paired)
 
 
 def as_json(recipes: Recipes, found: Retrained) -> dict[str, Any]:
@@ -238,6 +256,18 @@ def _allowed_differences(
         if not key.startswith(may_differ):
             raise UserError(f"{plain.folder} and {study.folder} cannot be compared: {key} is {before!r} and {after!r}")
     return found
+
+
+def _is_paired(plain: Evidence, study: Evidence, may_differ: tuple[str, ...]) -> bool:
+    """Whether the same libraries trained both; UserError where a setting differs that may not."""
+    found = _allowed_differences(plain, study, (*may_differ, "data.fingerprint"))
+    return "data.fingerprint" not in found and plain.facts.get("backend") == study.facts.get("backend")
+
+
+def _last_common(plain: Evidence, study: Evidence) -> int | None:
+    """The last milestone that both have."""
+    both = {row.milestone for row in study.retrain} & {row.milestone for row in plain.retrain}
+    return max(both, default=None)
 
 
 def _recipe_of(study: Evidence, recipes: Recipes) -> str:

@@ -4,7 +4,8 @@ Each study is one training run of the guide's configuration (`scripts/study.py -
 recipe and the seed. They are scored on the selection split by the accuracy averaged over the last epochs, so that a
 longer run has no more chances than a short one. A recipe that was retrained too is set against the plain retraining of
 the same configuration in `--plain`, on the test split; and so is the tuned configuration by a recipe (`--tuned`, the
-third part of the study; without any STUDY the fourth, in which other libraries trained the two sides).
+third part of the study; without any STUDY the fourth, in which other libraries trained the two sides). What the search
+of another space found is set against what `--plain` found by `--other` (the fifth part).
 """
 
 from __future__ import annotations
@@ -34,18 +35,25 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--tuned", type=Path, metavar="STUDY", help="where what --plain found was retrained by a recipe"
     )
+    parser.add_argument(
+        "--other", type=Path, metavar="STUDY", help="whose search of another space found something else"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write recipes.md, recipes.json and a figure there")
     flags = parser.parse_args(arguments)
     if flags.tuned is not None and flags.plain is None:
         parser.error("--tuned: needs --plain, the study whose configuration it is")
-    if not flags.studies and flags.tuned is None:
-        parser.error("STUDY: name the recipes to compare, or --plain and --tuned")
+    if flags.other is not None and (flags.plain is None or flags.tuned is not None or flags.studies):
+        parser.error("--other: needs --plain, the study with which it is compared, and nothing else")
+    if not flags.studies and flags.tuned is None and flags.other is None:
+        parser.error("STUDY: name the recipes to compare, or --plain with --tuned or --other")
 
     from catdog_ray import files, live, markdown, recipe_figure, recipe_tables, recipes
 
     known = recipes.read(flags.studies) if flags.studies else {}
     if known:
         retrained = recipes.retrained_runs(known, flags.plain, flags.tuned)
+    elif flags.other is not None:
+        retrained = recipes.searched_runs(flags.plain, flags.other)
     else:
         retrained = recipes.tuned_runs(flags.plain, flags.tuned)
     made = [recipe_tables.selection(known)] if known else []

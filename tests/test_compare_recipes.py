@@ -260,8 +260,47 @@ def test_other_pictures_are_not_compared(tmp_path: Path) -> None:
         recipes.tuned_runs(plain, folder)
 
 
+@pytest.mark.parametrize("libraries", ["the same", "others"])
+def test_what_two_searches_found(libraries: str, tmp_path: Path) -> None:
+    """The fifth part of the study."""
+    plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, milestones=(4, 6), retrain_seeds=3)
+    deep = tmp_path / "deep150-tpe-seed0"
+    write_invented(
+        deep,
+        trials=12,
+        milestones=(4, 6, 9),
+        retrain_seeds=2,
+        skill=0.2,
+        facts={"label": "wider", "backend": "jax" if libraries == "others" else None},
+        overrides={"space.dropout_rate": {"low": 0.0, "high": 0.7, "scale": "linear"}},
+    )
+    output = tmp_path / "out"
+    compare_recipes.main(["--plain", str(plain), "--other", str(deep), "--output", str(output)])
+    found = json.loads((output / "recipes.json").read_text())
+    sides = [list(retrained_in(folder, best_of(folder)[0]).values()) for folder in (deep, plain)]
+    assert [(row["recipe"], row["epochs"], list(row["accuracies"].values())) for row in found["test"]] == [
+        ("tuned, wider", 6, sides[0]),
+        ("tuned, invented", 6, sides[1]),
+    ]
+    over_seeds, _ = found["test_differences"]
+    expected = (
+        statistics.unpaired_difference(*sides)
+        if libraries == "others"
+        else statistics.paired_difference(sides[0], sides[1][:2])
+    )
+    assert (over_seeds["low"], over_seeds["high"]) == pytest.approx((expected.low, expected.high))
+    with pytest.raises(UserError, match=r"are both labelled 'invented'"):
+        recipes.searched_runs(plain, plain)
+    with pytest.raises(UserError, match=r"--other: needs --plain, the study with which it is compared"):
+        compare_recipes.main(["--other", str(deep)])
+    (deep / "retrain.jsonl").unlink()
+    (deep / "predictions.jsonl").unlink()
+    with pytest.raises(UserError, match=rf"--other: .* has not retrained {best_of(deep)[0]}"):
+        recipes.searched_runs(plain, deep)
+
+
 def test_nothing_to_compare_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="STUDY: name the recipes to compare, or --plain and --tuned"):
+    with pytest.raises(UserError, match="STUDY: name the recipes to compare, or --plain with --tuned or --other"):
         compare_recipes.main([])
 
 
