@@ -76,7 +76,17 @@ def test_a_glob_over_the_results_names_studies_alone() -> None:
     names = {folder.name for folder in compare_results._folders([str(ROOT / "results" / "*")])}
     assert "cpu48-tpe-seed0" in names
     assert (
-        not {"benchmarks", "comparison48", "comparison150", "recipes", "recipes48", "recipes150", "pixels150"} & names
+        not {
+            "benchmarks",
+            "comparison48",
+            "comparison150",
+            "recipes",
+            "recipes48",
+            "recipes150",
+            "pixels150",
+            "deep150",
+        }
+        & names
     )
 
 
