@@ -63,8 +63,9 @@ def main(arguments: Sequence[str]) -> None:
         print_table(console, table)
     if flags.output is None:
         return
+    title = "What changes of the training give" if flags.other is None else "What two searches found"
     pages = {
-        "recipes.md": "# What changes of the training give\n" + "".join(map(markdown.as_markdown, made)),
+        "recipes.md": f"# {title}\n" + "".join(map(markdown.as_markdown, made)),
         "recipes.json": files.to_json(recipes.as_json(known, retrained), indent=1) + "\n",
     }
     if known:

@@ -35,7 +35,12 @@ def test_every_figure_stands_in_the_comparison(page: str, comparison: str, text:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("comparison", "studies"), [("comparison48", "results/cpu48-*"), ("comparison150", "results/pixels150/*")]
+    ("comparison", "studies"),
+    [
+        ("comparison48", "results/cpu48-*"),
+        ("comparison150", "results/pixels150/*"),
+        ("comparison-deep150", "results/deep150/*"),
+    ],
 )
 def test_the_rows_give_the_comparison(comparison: str, studies: str, tmp_path: Path) -> None:
     """The tables to the letter; figures and page too, with the same releases of the libraries that draw them."""
@@ -54,19 +59,32 @@ def test_the_rows_give_the_comparison(comparison: str, studies: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("published", "pattern", "number", "plain", "tuned"),
+    ("published", "pattern", "number", "plain", "against"),
     [
-        ("recipes48", "recipe48-*", 21, "cpu48-tpe-seed0", "tuned48-average-seed0"),
-        ("recipes150", "recipe150-*", 0, "pixels150/gpu150-tpe-seed0", "tuned150-average-seed0"),
+        ("recipes48", "recipe48-*", 21, "cpu48-tpe-seed0", ("--tuned", "results/recipes/tuned48-average-seed0")),
+        (
+            "recipes150",
+            "recipe150-*",
+            0,
+            "pixels150/gpu150-tpe-seed0",
+            ("--tuned", "results/recipes/tuned150-average-seed0"),
+        ),
+        (
+            "recipes-deep150",
+            "recipe150-*",
+            0,
+            "pixels150/gpu150-tpe-seed0",
+            ("--other", "results/deep150/deep150-tpe-seed0"),
+        ),
     ],
 )
 def test_the_rows_give_the_recipes(
-    published: str, pattern: str, number: int, plain: str, tuned: str, tmp_path: Path
+    published: str, pattern: str, number: int, plain: str, against: tuple[str, str], tmp_path: Path
 ) -> None:
     studies = sorted(str(path) for path in (ROOT / "results" / "recipes").glob(pattern))
     assert len(studies) == number
     command = [sys.executable, "scripts/compare_recipes.py", *studies, "--plain", f"results/{plain}"]
-    command += ["--tuned", f"results/recipes/{tuned}", "--output", str(tmp_path)]
+    command += [*against, "--output", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     for name in ("recipes.md", "recipes.json"):
         assert (tmp_path / name).read_bytes() == (ROOT / "results" / published / name).read_bytes()
@@ -85,6 +103,8 @@ def test_a_glob_over_the_results_names_studies_alone() -> None:
             "recipes150",
             "pixels150",
             "deep150",
+            "comparison-deep150",
+            "recipes-deep150",
         }
         & names
     )
