@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from catdog_ray.ranges import Value
-from catdog_ray.records import PredictionRow, RecordError, RetrainEpochRow, RetrainRow, TrialRow
+from catdog_ray.records import PredictionRow, RecordError, RetrainEpochRow, RetrainRow, TrialRow, trial_name
 
 Run = tuple[str, int, int]
 """Configuration, seed and milestone."""
@@ -75,7 +75,7 @@ def _check_configuration(
     trial = None if row.trial is None else trials.get(row.trial)
     if row.trial is not None and trial is None:
         raise RecordError(f"{where}: is of trial {row.trial}, which is not in trials.jsonl")
-    if row.configuration != "baseline" and (trial is None or row.configuration != f"trial-{trial.trial:04d}"):
+    if row.configuration != "baseline" and (trial is None or row.configuration != trial_name(trial.trial)):
         raise RecordError(f"{where}: must be of the trial it names, got trial {row.trial!r}")
     if row.hyperparameters != (baseline if trial is None else trial.hyperparameters):
         raise RecordError(f"{where}: has other hyperparameters than {_source(row)}: {row.hyperparameters!r}")

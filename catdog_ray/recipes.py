@@ -17,7 +17,7 @@ from typing import Any
 from catdog_ray import audit, groups, last_epochs, retrained, statistics
 from catdog_ray.audit import Evidence
 from catdog_ray.errors import UserError
-from catdog_ray.records import best_trial
+from catdog_ray.records import best_trial, trial_name
 from catdog_ray.retrained import BASELINE, SEEDS, Compared, Run
 from catdog_ray.statistics import Difference, Estimate
 
@@ -193,12 +193,11 @@ def searched_runs(plain: Path, other: Path) -> Retrained:
     if labels[0] == labels[1]:
         raise UserError(f"--other: {other} and {plain} are both labelled {labels[0]!r}")
     milestone = _last_common(reference, study)
-    runs: dict[str, Sequence[Run]] = {}
-    for where, side in ((f"--other: {other}", study), (f"--plain: {plain}", reference)):
-        best = best_trial(side.trials)
-        number = "anything" if best is None else f"trial-{best.trial:04d}"
-        runs[f"{TUNED}, {side.facts['label']}"] = _must_be(_last_runs(side, number, milestone), where, number)
-    found, before = runs
+    before, found = (f"{TUNED}, {label}" for label in labels)
+    runs = {
+        found: _best_runs(study, f"--other: {other}", milestone),
+        before: _best_runs(reference, f"--plain: {plain}", milestone),
+    }
     return Retrained(runs, [(found, before)], is_paired)
 
 
@@ -288,12 +287,22 @@ def _both_ways(
     own = {name: study.facts["config"]["baseline"].get(name) for name in study.space}
     if best is None or own != best.hyperparameters:
         raise UserError(f"--tuned: {study.folder} did not train what {plain.folder} found")
-    number = f"trial-{best.trial:04d}"
-    by_recipe, plainly = _last_runs(study, BASELINE, milestone), _last_runs(plain, number, milestone)
+    by_recipe = _last_runs(study, BASELINE, milestone)
     return {
         f"{TUNED}, {recipe}": _must_be(by_recipe, f"--tuned: {study.folder}", "its configuration"),
-        f"{TUNED}, {REFERENCE}": _must_be(plainly, f"--plain: {plain.folder}", number),
+        f"{TUNED}, {REFERENCE}": _best_runs(plain, f"--plain: {plain.folder}", milestone),
     }
+
+
+def _best_runs(study: Evidence, where: str, milestone: int | None) -> list[Run]:
+    """Runs of what a study's own search found. UserError where it found nothing, or did not retrain it."""
+    best = best_trial(study.trials)
+    if best is None:
+        raise UserError(f"{where} has no trial with a score")
+    # The configuration that the search began with keeps the name of the baseline.
+    own = (row.configuration for row in study.retrain if row.hyperparameters == best.hyperparameters)
+    name = next(own, trial_name(best.trial))
+    return _must_be(_last_runs(study, name, milestone), where, name)
 
 
 def _must_be(runs: list[Run], where: str, what: str) -> list[Run]:

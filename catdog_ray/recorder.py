@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.records import STATUSES, EpochRow, Progress, TrialEpochRow, TrialRow, best_trial, ended_row, objective
+from catdog_ray.records import (
+    STATUSES,
+    EpochRow,
+    Progress,
+    TrialEpochRow,
+    TrialRow,
+    best_trial,
+    ended_row,
+    objective,
+    trial_name,
+)
 from catdog_ray.settings import SearchSettings
 
 OnProgress = Callable[[Progress], None]
@@ -166,11 +176,6 @@ class SearchRecorder:
         waiting = max(0, self._settings.num_samples - len(self._trials) - len(self._running))
         rate = self._new_epochs / (time.monotonic() - self._started)
         return (waiting * typical + underway) / rate
-
-
-def trial_name(number: int) -> str:
-    """`trial-0007`: in Ray's dashboard, on the disk and in messages."""
-    return f"trial-{number:04d}"
 
 
 def _compare_repeated(first: TrialEpochRow, again: TrialEpochRow) -> None:

@@ -185,6 +185,11 @@ def objective(accuracies: Sequence[float], *, window: int) -> float:
     return max(math.fsum(accuracies[end - window : end]) / window for end in range(window, len(accuracies) + 1))
 
 
+def trial_name(number: int) -> str:
+    """`trial-0007`: in Ray's dashboard, on the disk, in rows and in messages."""
+    return f"trial-{number:04d}"
+
+
 def best_trial(trials: Iterable[TrialRow]) -> TrialRow | None:
     """The trial with the highest objective; failed ones do not count, ties go to the earlier trial."""
     scored = [row for row in trials if row.is_scored]

@@ -12,8 +12,8 @@ from catdog_ray.data import Splits
 from catdog_ray.errors import ConfigError
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.recorder import OnProgress, trial_name
-from catdog_ray.records import RetrainRow, TrialRow, best_trial
+from catdog_ray.recorder import OnProgress
+from catdog_ray.records import RetrainRow, TrialRow, best_trial, trial_name
 from catdog_ray.retraining_recorder import ModelFile, RetrainingRecorder, run_name
 from catdog_ray.searchers import Planned, StudySearcher
 from catdog_ray.settings import Config

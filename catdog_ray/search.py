@@ -15,8 +15,8 @@ from catdog_ray.errors import RunFailed
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.oracle import OracleSuggester
 from catdog_ray.past import Past
-from catdog_ray.recorder import OnProgress, SearchRecorder, trial_name
-from catdog_ray.records import TrialRow
+from catdog_ray.recorder import OnProgress, SearchRecorder
+from catdog_ray.records import TrialRow, trial_name
 from catdog_ray.searchers import OptunaSuggester, Planned, StudySearcher, Suggester
 from catdog_ray.settings import Config
 from catdog_ray.space import HyperParameters, starting_points

@@ -50,8 +50,8 @@ SCALES = {
     )
 }
 ON_CPU = SCALES[48]
-DEEP: Mapping[int, Scale] = {150: Scale("configs/study-cpu150-deep.yaml", "deep150", 150, range(1), "results/deep150")}
-"""The one search, and the retraining, of the part `deep`."""
+DEEP = Scale("configs/study-cpu150-deep.yaml", "deep150", 150, range(1), "results/deep150")
+"""What the part `deep` searches and retrains."""
 METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("baseline", "keras-tuner-stock"))
 STOCK_TRIALS = 20
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
@@ -125,10 +125,9 @@ def tuned(scale: Scale = ON_CPU) -> list[Run]:
     return [Run(name, "tune", recipe_flags(config, BEST_RECIPE, 0, epochs=epochs)), retraining(name)]
 
 
-def deep(scale: Scale) -> list[Run]:
+def deep(scale: Scale = DEEP) -> list[Run]:
     """One search with the count of blocks in its space, and the retraining of its best configuration."""
-    chosen = DEEP[scale.pixels]
-    return [search(chosen, "tune", "tpe", chosen.seeds[0]), retraining(chosen.retrained)]
+    return [search(scale, "tune", "tpe", scale.seeds[0]), retraining(scale.retrained)]
 
 
 def recipe_flags(config: str, recipe: str, seed: int, *, epochs: int = RECIPE_EPOCHS) -> tuple[str, ...]:
@@ -170,16 +169,16 @@ def main(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    scale, available = SCALES[flags.pixels], len(os.sched_getaffinity(0))
+    if flags.part == "deep" and flags.pixels != DEEP.pixels:
+        parser.error(f"--part deep: only with --pixels {DEEP.pixels}")
+    scale = DEEP if flags.part == "deep" else SCALES[flags.pixels]
+    available = len(os.sched_getaffinity(0))
     if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
         parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
-    if flags.part == "deep" and flags.pixels not in DEEP:
-        parser.error("--part deep: only with --pixels 150")
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
-    folders = {"study": scale.folder, "deep": DEEP[150].folder}
-    output = flags.output or Path(folders.get(flags.part, "results/recipes"))
+    output = flags.output or Path(scale.folder if flags.part in ("study", "deep") else "results/recipes")
     cores = available // flags.at_once if flags.at_once > 1 else None
     parts: Mapping[str, Callable[[Scale], list[Run]]] = {
         "study": runs,

@@ -19,6 +19,7 @@ from catdog_ray import command
 from catdog_ray.errors import UserError
 from catdog_ray.ledger import StudyDirectory
 from catdog_ray.ranges import in_words
+from catdog_ray.records import trial_name
 
 NOT_CURVES = {"trial", "epoch", "hyperparameters", "parameters", "multiply_adds", "suggestion_seconds", "seed"}
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     study.read_study()
     runs: dict[str, list[Any]] = {}
     for row in study.epochs.read():
-        runs.setdefault(f"trial-{row.trial:04d}", []).append(row)
+        runs.setdefault(trial_name(row.trial), []).append(row)
     for retrained in study.retrain_epochs.read():
         runs.setdefault(f"retraining/{retrained.configuration}-seed-{retrained.seed}", []).append(retrained)
     target = folder / "tensorboard"

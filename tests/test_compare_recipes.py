@@ -299,6 +299,15 @@ def test_what_two_searches_found(libraries: str, tmp_path: Path) -> None:
         recipes.searched_runs(plain, deep)
 
 
+def test_a_search_that_found_nothing_better_than_its_beginning(tmp_path: Path) -> None:
+    """Its best configuration was retrained as the baseline."""
+    plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, retrain_seeds=3)
+    other = write_invented(tmp_path / "other-tpe-seed0", trials=1, retrain_seeds=3, facts={"label": "wider"})
+    found = recipes.searched_runs(plain, other)
+    assert [run.row.configuration for run in found.runs["tuned, wider"]] == ["baseline"] * 3
+    assert [run.row.configuration for run in found.runs["tuned, invented"]] == [best_of(plain)[0]] * 3
+
+
 def test_nothing_to_compare_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="STUDY: name the recipes to compare, or --plain with --tuned or --other"):
         compare_recipes.main([])

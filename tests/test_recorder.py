@@ -11,8 +11,8 @@ from make_rows import trial_epoch_row, trial_row
 from small import quick_config
 
 from catdog_ray.ledger import StudyDirectory
-from catdog_ray.recorder import SearchRecorder, trial_name
-from catdog_ray.records import Progress
+from catdog_ray.recorder import SearchRecorder
+from catdog_ray.records import Progress, trial_name
 
 SETTINGS = quick_config(search__num_samples=3, search__max_epochs=4).search
 POINT = {"learning_rate": 0.001, "dropout_rate": 0.5, "conv_filters": 4, "conv_kernel": 3, "dense_units": 16}
