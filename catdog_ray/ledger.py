@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -33,8 +33,6 @@ MACHINE_SETTINGS = ("output", "data.source", "data.cache_dir", "cluster.address"
 
 Row = TypeVar("Row")
 
-_DECODER = json.JSONDecoder()
-
 _REPLACED = {"study.json": 0o666, ".machine.json": 0o600}
 """What a session replaces as a whole, and who may read it; an address may hold a key."""
 
@@ -53,7 +51,11 @@ class RowFile(typing.Generic[Row]):
         if not self.path.exists():
             return []
         *lines, _torn = self.path.read_bytes().split(b"\n")
-        return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        try:
+            return self._parse_all(lines)
+        except (ValueError, RecursionError):
+            # For the first that is wrong, if any is.
+            return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
 
     def repair(self) -> int:
         """Cut off a last line without an end (a crash while writing); returns the bytes removed."""
@@ -81,18 +83,24 @@ class RowFile(typing.Generic[Row]):
                 file.truncate(whole)
                 raise
 
+    def _parse_all(self, lines: Sequence[bytes]) -> list[Row]:
+        """As one array, which takes half the time of as many texts."""
+        rows = json.loads(f"[{b','.join(lines).decode()}]")
+        if len(rows) != len(lines) or not self._schema.admits(rows):
+            raise ValueError
+        return [self._row(values) for values in rows]
+
     def _parse(self, line: bytes, number: int) -> Row:
         try:
-            # As text: given bytes, `json` guesses the encoding of every line; and `loads` takes a fifth longer.
-            text = line.decode().strip()
-            values, end = _DECODER.raw_decode(text)
-            if end != len(text):
-                raise ValueError
+            values = json.loads(line.decode())
             self._schema.require(values)
         except RecordError as error:
             raise RecordError(f"{self.path}, line {number}: {error}") from None
         except (ValueError, RecursionError):
             raise RecordError(f"{self.path}, line {number}: is no JSON: {line[:60]!r}") from None
+        return self._row(values)
+
+    def _row(self, values: Mapping[str, Any]) -> Row:
         # Every name is there, and its value checked; a frozen dataclass' own `__init__` takes four times as long.
         row = object.__new__(self._kind)
         vars(row).update(values)

@@ -28,7 +28,7 @@ from catdog_ray.errors import UserError
 from catdog_ray.files import replace_file, to_json
 from catdog_ray.ledger import MACHINE_SETTINGS, RowFile, StudyDirectory, portable
 from catdog_ray.records import PredictionRow, RecordError, TrialEpochRow, TrialRow
-from catdog_ray.schema import SCHEMA_VERSION
+from catdog_ray.schema import SCHEMA_VERSION, RowSchema
 from catdog_ray.settings import Archive
 
 FILES = {
@@ -452,3 +452,39 @@ def test_a_row_with_a_value_that_cannot_be(name: str, value: object, tmp_path: P
     with pytest.raises(RecordError) as caught:
         trials.read()
     assert str(caught.value).startswith(f"{trials.path}, line 2: {name} cannot be ")
+
+
+ANY = [None, True, 0, -1, 2**63, 10**400, 0.5, 1.5, -0.0, 1e99, 1e101, math.nan, math.inf, "", "0.5", [], [0.5, None]]
+ANY += [[1, "a"], [True], [math.nan], {}, {"a": 1}, {"a": None}, {"a": [1]}, {"a": "b", "c": 1e300}]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_many_rows_at_once_are_checked_as_one_by_one(name: str) -> None:
+    """Any value in any column, first and last of rows that are right."""
+    row = FILES[name][1]
+    schema, right = RowSchema(type(row)), json.loads(to_json(dataclasses.asdict(row)))
+    assert schema.admits([])
+    assert schema.admits([right] * 3)
+    allowed = 0
+    for column in right:
+        for value in ANY:
+            odd = right | {column: value}
+            try:
+                schema.require(odd)
+            except RecordError:
+                is_right = False
+            else:
+                is_right = True
+            # A float that is written as an integer of more than 64 bits must be looked at by itself.
+            expected = is_right and value != 2**63
+            assert [schema.admits(rows) for rows in ([odd, right], [right, odd], [odd])] == [expected] * 3, odd
+            allowed += is_right
+    assert 0 < allowed < len(right) * len(ANY) / 2
+
+
+@pytest.mark.parametrize("lines", [('{"trial": 1,', '"epochs": 2}'), ("{}, {}", "{}"), ("[{}", "{}]")])
+def test_lines_that_are_rows_only_together(lines: tuple[str, str], tmp_path: Path) -> None:
+    trials = trials_in(tmp_path)
+    trials.path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RecordError, match="line 1: is no JSON"):
+        trials.read()
