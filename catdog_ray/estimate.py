@@ -189,4 +189,4 @@ def _figure(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     # Half a minute of an hour is as close as an estimate comes.
-    return f"{value:,.3g}" if value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "less than 0.01"
+    return "less than 0.01" if value < 0.01 else f"{round(value, 2):g}" if value < 10 else f"{value:,.0f}"

@@ -84,8 +84,11 @@ class RowFile(typing.Generic[Row]):
                 raise
 
     def _parse_all(self, lines: Sequence[bytes]) -> list[Row]:
-        """As one array, which takes half the time of as many texts."""
-        rows = json.loads(f"[{b','.join(lines).decode()}]")
+        """As one array, faster than as many texts; ValueError where that might hide what is wrong in a line."""
+        # So no row goes on in the next line: no string holds a line's end, and no list of a row holds objects.
+        if not all(line.startswith(b"{") for line in lines):
+            raise ValueError
+        rows = json.loads("[" + b",\n".join(lines).decode() + "]")
         if len(rows) != len(lines) or not self._schema.admits(rows):
             raise ValueError
         return [self._row(values) for values in rows]

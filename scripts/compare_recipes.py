@@ -47,15 +47,15 @@ def main(arguments: Sequence[str]) -> None:
     if not flags.studies and flags.tuned is None and flags.other is None:
         parser.error("STUDY: name the recipes to compare, or --plain with --tuned or --other")
 
-    from catdog_ray import files, live, markdown, recipe_figure, recipe_tables, recipes
+    from catdog_ray import files, live, markdown, recipe_figure, recipe_tables, recipes, sides
 
     known = recipes.read(flags.studies) if flags.studies else {}
     if known:
-        retrained = recipes.retrained_runs(known, flags.plain, flags.tuned)
+        retrained = sides.of_recipes(known, flags.plain, flags.tuned)
     elif flags.other is not None:
-        retrained = recipes.searched_runs(flags.plain, flags.other)
+        retrained = sides.of_searches(flags.plain, flags.other)
     else:
-        retrained = recipes.tuned_runs(flags.plain, flags.tuned)
+        retrained = sides.of_recipe(flags.plain, flags.tuned)
     made = [recipe_tables.selection(known)] if known else []
     made += [table for table in recipe_tables.retrained(retrained) if table.rows]
     console = live.make_console()
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     title = "What changes of the training give" if flags.other is None else "What two searches found"
     pages = {
         "recipes.md": f"# {title}\n" + "".join(map(markdown.as_markdown, made)),
-        "recipes.json": files.to_json(recipes.as_json(known, retrained), indent=1) + "\n",
+        "recipes.json": files.to_json(recipe_tables.as_json(known, retrained), indent=1) + "\n",
     }
     if known:
         pages["selection.svg"] = recipe_figure.draw(known)

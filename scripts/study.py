@@ -139,7 +139,7 @@ def recipe_flags(config: str, recipe: str, seed: int, *, epochs: int = RECIPE_EP
 
 
 def retraining(name: str) -> Run:
-    """Of the best configuration of a search, beside the one that it began with."""
+    """Of what the study's own `retrain.configurations` names, over seeds and milestones."""
     milestones = tuple(str(epoch) for epoch in MILESTONES)
     return Run(name, "retrain", ("--epochs", *milestones, "--seeds", str(RETRAIN_SEEDS)), is_search=False)
 

@@ -13,7 +13,7 @@ import scipy.stats
 import study as published
 from make_studies import write_invented
 
-from catdog_ray import audit, config, recipe_figure, recipe_tables, recipes, statistics
+from catdog_ray import audit, config, recipe_figure, recipe_tables, recipes, sides, statistics
 from catdog_ray.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -156,9 +156,9 @@ def test_the_retrained_recipe_against_the_plain_training(tmp_path: Path, capsys:
 
 def test_without_retraining_there_is_no_table_of_it(tmp_path: Path) -> None:
     folders = [write(tmp_path, "plain", 0), write(tmp_path, "cosine", 0, overrides=COSINE)]
-    assert not any(table.rows for table in recipe_tables.retrained(recipes.Retrained({}, [])))
+    assert not any(table.rows for table in recipe_tables.retrained(sides.Sides({}, [])))
     with pytest.raises(UserError, match=r"--plain: .* has not retrained the guide's configuration"):
-        recipes.retrained_runs(recipes.read(folders), folders[0])
+        sides.of_recipes(recipes.read(folders), folders[0])
 
 
 def retrained_in(folder: Path, configuration: str) -> dict[int, float]:
@@ -188,17 +188,17 @@ def test_the_tuned_configuration_by_a_recipe(tmp_path: Path) -> None:
     common = [*map(str, folders), "--plain", str(study), "--output", str(output)]
     compare_recipes.main([*common, "--tuned", str(tuned)])
     found = json.loads((output / "recipes.json").read_text())
-    sides = {
+    both = {
         "cosine": retrained_in(folders[1], "baseline"),
         "plain": retrained_in(study, "baseline"),
         "tuned, cosine": retrained_in(tuned, "baseline"),
         "tuned, plain": retrained_in(study, name),
     }
     assert {row["recipe"]: row["accuracies"] for row in found["test"]} == {
-        side: {str(seed): value for seed, value in values.items()} for side, values in sides.items()
+        side: {str(seed): value for seed, value in values.items()} for side, values in both.items()
     }
     expected = {
-        (first, second): statistics.paired_difference(*([sides[side][s] for s in range(3)] for side in (first, second)))
+        (first, second): statistics.paired_difference(*([both[side][s] for s in range(3)] for side in (first, second)))
         for first, second in (("cosine", "plain"), ("tuned, cosine", "tuned, plain"), ("tuned, cosine", "cosine"))
     }
     by_seed = [row for row in found["test_differences"] if row["unit"] == "retraining seeds"]
@@ -226,8 +226,8 @@ def test_the_tuned_configuration_without_recipes(libraries: str, tmp_path: Path)
     output = tmp_path / "out"
     compare_recipes.main(["--plain", str(plain), "--tuned", str(folder), "--output", str(output)])
     assert sorted(path.name for path in output.iterdir()) == ["recipes.json", "recipes.md"]
-    sides = [list(retrained_in(*side).values()) for side in ((folder, "baseline"), (plain, name))]
-    paired, welch = statistics.paired_difference(*sides), statistics.unpaired_difference(*sides)
+    both = [list(retrained_in(*side).values()) for side in ((folder, "baseline"), (plain, name))]
+    paired, welch = statistics.paired_difference(*both), statistics.unpaired_difference(*both)
     found = json.loads((output / "recipes.json").read_text())
     assert found["selection"] == []
     assert [row["recipe"] for row in found["test"]] == ["tuned, average", "tuned, plain"]
@@ -238,7 +238,10 @@ def test_the_tuned_configuration_without_recipes(libraries: str, tmp_path: Path)
         assert ends == pytest.approx((welch.low, welch.high))
         assert over_seeds["unpaired"] is None
         assert "| tuned, average minus tuned, plain | 3 and 3 retraining seeds |" in page
-        assert "Welch's interval, for a seed means nothing on both sides" in page
+        assert (
+            "A seed is no pair: the pictures were decoded to other pixels; that too is part of the difference" in page
+        )
+        assert "The two sides differ in their settings, train.ema\\_momentum: 0.9 and 0.0." in page
     else:
         assert ends == pytest.approx((paired.low, paired.high))
         assert over_seeds["unpaired"]["low"] == pytest.approx(welch.low)
@@ -249,7 +252,7 @@ def test_the_tuned_configuration_without_recipes(libraries: str, tmp_path: Path)
     for file in ("retrain.jsonl", "predictions.jsonl"):
         rows = (folder / file).read_text().splitlines(keepends=True)
         (folder / file).write_text("".join(row for row in rows if json.loads(row)["milestone"] < 6))
-    cut = recipes.tuned_runs(plain, folder)
+    cut = sides.of_recipe(plain, folder)
     assert {run.row.milestone for own in cut.runs.values() for run in own} == {4}
 
 
@@ -257,7 +260,7 @@ def test_other_pictures_are_not_compared(tmp_path: Path) -> None:
     plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, retrain_seeds=3)
     folder = write(tmp_path, "average", 0, retrained=True, overrides={**best_of(plain)[1], "data__split_seed": 5})
     with pytest.raises(UserError, match=r"cannot be compared: data\.split_seed is 0 and 5"):
-        recipes.tuned_runs(plain, folder)
+        sides.of_recipe(plain, folder)
 
 
 @pytest.mark.parametrize("libraries", ["the same", "others"])
@@ -277,35 +280,68 @@ def test_what_two_searches_found(libraries: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
     compare_recipes.main(["--plain", str(plain), "--other", str(deep), "--output", str(output)])
     found = json.loads((output / "recipes.json").read_text())
-    sides = [list(retrained_in(folder, best_of(folder)[0]).values()) for folder in (deep, plain)]
+    both = [list(retrained_in(folder, best_of(folder)[0]).values()) for folder in (deep, plain)]
     assert [(row["recipe"], row["epochs"], list(row["accuracies"].values())) for row in found["test"]] == [
-        ("tuned, wider", 6, sides[0]),
-        ("tuned, invented", 6, sides[1]),
+        ("tuned, wider", 6, both[0]),
+        ("tuned, invented", 6, both[1]),
     ]
     over_seeds, _ = found["test_differences"]
     expected = (
-        statistics.unpaired_difference(*sides)
+        statistics.unpaired_difference(*both)
         if libraries == "others"
-        else statistics.paired_difference(sides[0], sides[1][:2])
+        else statistics.paired_difference(both[0], both[1][:2])
     )
     assert (over_seeds["low"], over_seeds["high"]) == pytest.approx((expected.low, expected.high))
-    with pytest.raises(UserError, match=r"are both labelled 'invented'"):
-        recipes.searched_runs(plain, plain)
+    page = (output / "recipes.md").read_text()
+    assert ("A seed is no pair: Keras ran on jax and on an unknown backend; that too is" in page) == (
+        libraries != "the same"
+    )
+    assert ("Welch's interval (with two runs on a side it covers about 90 %)" in page) == (libraries != "the same")
+    rows = map(json.loads, (deep / "retrain-epochs.jsonl").read_text().splitlines())
+    whole = [r["test_accuracy"] for r in rows if r["configuration"] == best_of(deep)[0] and r["epoch"] <= 6]
+    assert found["test"][0]["last_10_epochs"]["mean"] == pytest.approx(sum(whole) / len(whole))
+    with pytest.raises(UserError, match=r"are both called 'gpu150-tpe-seed0'; rename the folder of one"):
+        sides.of_searches(plain, plain)
     with pytest.raises(UserError, match=r"--other: needs --plain, the study with which it is compared"):
         compare_recipes.main(["--other", str(deep)])
     (deep / "retrain.jsonl").unlink()
     (deep / "predictions.jsonl").unlink()
     with pytest.raises(UserError, match=rf"--other: .* has not retrained {best_of(deep)[0]}"):
-        recipes.searched_runs(plain, deep)
+        sides.of_searches(plain, deep)
 
 
 def test_a_search_that_found_nothing_better_than_its_beginning(tmp_path: Path) -> None:
     """Its best configuration was retrained as the baseline."""
     plain = write_invented(tmp_path / "gpu150-tpe-seed0", trials=12, retrain_seeds=3)
     other = write_invented(tmp_path / "other-tpe-seed0", trials=1, retrain_seeds=3, facts={"label": "wider"})
-    found = recipes.searched_runs(plain, other)
+    found = sides.of_searches(plain, other)
     assert [run.row.configuration for run in found.runs["tuned, wider"]] == ["baseline"] * 3
     assert [run.row.configuration for run in found.runs["tuned, invented"]] == [best_of(plain)[0]] * 3
+
+
+def test_two_searches_without_a_milestone_in_common(tmp_path: Path) -> None:
+    plain = write_invented(tmp_path / "plain-tpe-seed0", trials=12, milestones=(4, 6), retrain_seeds=3)
+    other = write_invented(tmp_path / "other-tpe-seed0", trials=12, milestones=(9,), retrain_seeds=3)
+    with pytest.raises(UserError, match=r"have no milestone in common: 9 and 4, 6 epochs"):
+        sides.of_searches(plain, other)
+
+
+def test_two_searches_by_other_training_are_not_compared(tmp_path: Path) -> None:
+    """What they may differ in is said."""
+    plain = write_invented(tmp_path / "plain-tpe-seed0", trials=12, retrain_seeds=3)
+    averaged = {"train__ema_momentum": 0.9}
+    other = write_invented(tmp_path / "other-tpe-seed0", trials=12, retrain_seeds=3, overrides=averaged)
+    with pytest.raises(UserError, match=r"cannot be compared: train\.ema_momentum is "):
+        sides.of_searches(plain, other)
+    half = {"train__precision": "mixed_bfloat16"}
+    wider = write_invented(tmp_path / "wider-tpe-seed0", trials=12, retrain_seeds=3, overrides=half)
+    found = sides.of_searches(plain, wider)
+    assert list(found.runs) == ["tuned, wider-tpe-seed0", "tuned, plain-tpe-seed0"]
+    assert found.settings == {"train.precision": ("mixed_bfloat16", "float32")}
+    assert (
+        "differ in their settings, train.precision: mixed_bfloat16 and float32."
+        in recipe_tables.retrained(found)[1].note
+    )
 
 
 def test_nothing_to_compare_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,7 +357,7 @@ def test_what_is_not_tuned_by_a_recipe_is_refused(tmp_path: Path) -> None:
     def refused(**overrides: object) -> str:
         folder = write(tmp_path / str(len(list(tmp_path.iterdir()))), "x", 0, retrained=True, overrides=overrides)
         with pytest.raises(UserError) as caught:
-            recipes.retrained_runs(found, study, folder)
+            sides.of_recipes(found, study, folder)
         return str(caught.value)
 
     assert "did not train what" in refused(**COSINE)

@@ -127,13 +127,13 @@ def test_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "one epoch: 36 s (given)",
         "search: 192 to 1,728 epochs, 0.24 to 2.16 h, 0.96 to 8.64 node hours",
         "retraining: 2,000 epochs, 5 h, 20 node hours",
-        "in all: 5.24 to 7.16 h, 21 to 28.6 node hours",
+        "in all: 5.24 to 7.16 h, 21 to 29 node hours",
     ]
     estimate.show(quick_config(**CLUSTER), tmp_path, epoch_s=0.9, trials_per_node=None)
     assert capsys.readouterr().out.splitlines()[2:5] == [
-        "search: 192 to 1,728 epochs, less than 0.01 to 0.05 h, 0.02 to 0.216 node hours",
-        "retraining: 2,000 epochs, 0.125 h, 0.5 node hours",
-        "in all: 0.131 to 0.179 h, 0.524 to 0.716 node hours",
+        "search: 192 to 1,728 epochs, less than 0.01 to 0.05 h, 0.02 to 0.22 node hours",
+        "retraining: 2,000 epochs, 0.12 h, 0.5 node hours",
+        "in all: 0.13 to 0.18 h, 0.52 to 0.72 node hours",
     ]
     with pytest.raises(ConfigError, match=r"say it with --epoch-seconds"):
         estimate.show(quick_config(), tmp_path, epoch_s=None, trials_per_node=None)

@@ -135,6 +135,7 @@ HOUSE = {
     "tables": Room(14),
     "markdown": Room(15),
     "recipes": Room(11),
+    "sides": Room(12),
     "recipe_tables": Room(15),
     "recipe_figure": Room(16, "numpy matplotlib"),
     "descriptions": Room(15, "numpy"),

@@ -482,9 +482,21 @@ def test_many_rows_at_once_are_checked_as_one_by_one(name: str) -> None:
     assert 0 < allowed < len(right) * len(ANY) / 2
 
 
-@pytest.mark.parametrize("lines", [('{"trial": 1,', '"epochs": 2}'), ("{}, {}", "{}"), ("[{}", "{}]")])
-def test_lines_that_are_rows_only_together(lines: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken_at", ['"epochs": ', "}, {", "naïve", '"status"', "{"])
+def test_rows_broken_into_lines_are_refused_though_there_are_as_many(broken_at: str, tmp_path: Path) -> None:
+    """One row in two lines, and two rows in one."""
     trials = trials_in(tmp_path)
-    trials.path.write_text("\n".join(lines) + "\n")
+    first, second, third = (to_json(dataclasses.asdict(trial_row(n, reason="naïve"))) for n in range(3))
+    text = f"{first}, {second}" if broken_at == "}, {" else first
+    place = text.index(broken_at) + len(broken_at) - 1
+    lines = [text[:place], f"{text[place:].removeprefix(', ')}, {second}", third]
+    trials.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(RecordError, match="line 1: is no JSON"):
         trials.read()
+
+
+def test_rows_may_be_indented(tmp_path: Path) -> None:
+    trials = trials_in(tmp_path)
+    trials.append(trial_row(0), trial_row(1))
+    trials.path.write_text(trials.path.read_text().replace("{", "  {", 1))
+    assert trials.read() == [trial_row(0), trial_row(1)]
