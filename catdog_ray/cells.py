@@ -23,6 +23,11 @@ def accuracy_cells(item: Estimate | None) -> tuple[str, str, str]:
     return percent(item.mean), sd, interval_cell(item)
 
 
+def accuracy_cell(item: Estimate | None) -> str:
+    """Mean with its interval; empty where there is none."""
+    return "" if item is None else f"{percent(item.mean)} ({interval_cell(item)})"
+
+
 def interval_cell(item: Estimate | Difference, *, signed: bool = False) -> str:
     """Its interval; `all alike` where its values are, so that they give none, `none` where there is one value."""
     return ALIKE if item.is_alike else interval(item.low, item.high, signed=signed)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from catdog_ray.cells import MODELS_DIFFER, accuracy_cells, difference_cell, interval_cell
+from catdog_ray.cells import MODELS_DIFFER, accuracy_cell, accuracy_cells, difference_cell, interval_cell
 from catdog_ray.recipes import LAST_EPOCHS, REFERENCE, Recipes, scored
 from catdog_ray.retrained import IMAGES, Compared
 from catdog_ray.sides import STEADY_EPOCHS, TUNED, Sides
-from catdog_ray.statistics import Difference, Estimate, estimate
+from catdog_ray.statistics import Difference, estimate
 from catdog_ray.tables import DIFFERENCES, RETRAINING, TRIALS, Table
 from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
@@ -62,7 +62,7 @@ def _accuracies(found: Sides) -> Table:
             counted(len(own), "runs"),
             percent(estimate([run.row.train_accuracy for run in own]).mean),
             *accuracy_cells(estimate([run.row.test_accuracy for run in own])),
-            _averaged_cell(found.averaged(name)),
+            accuracy_cell(found.averaged(name)),
         )
         for name, own in found.runs.items()
     )
@@ -122,13 +122,6 @@ def _differences(found: Sides) -> Table:
         tuple(rows),
         _note(found),
     )
-
-
-def _averaged_cell(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    mean, _, ends = accuracy_cells(found)
-    return f"{mean} ({ends})"
 
 
 def _note(found: Sides) -> str:

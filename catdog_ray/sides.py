@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,9 @@ def of_recipe(plain: Path, tuned: Path) -> Sides:
     reference, study = audit.read(plain), audit.read(tuned)
     recipe, _ = recipes.named(tuned)
     both = _of_one_configuration(study, reference)
-    found = _set_against(study, reference, (f"{TUNED}, {recipe}", f"{TUNED}, {REFERENCE}"), both, MAY_DIFFER)
+    names = f"{TUNED}, {recipe}", f"{TUNED}, {REFERENCE}"
     # That one of the two did not search is no finding.
-    return replace(found, settings={k: v for k, v in found.settings.items() if k.startswith("train.")})
+    return _set_against(study, reference, names, both, MAY_DIFFER, told=("train.",))
 
 
 def of_searches(plain: Path, other: Path) -> Sides:
@@ -130,7 +130,8 @@ def of_searches(plain: Path, other: Path) -> Sides:
     if names[0] == names[1]:
         raise UserError(f"--other: {other} and {plain} are both called {names[0]!r}; rename the folder of one")
     both = _best_runs(study, f"--other: {other}"), _best_runs(reference, f"--plain: {plain}")
-    return _set_against(study, reference, (f"{TUNED}, {names[0]}", f"{TUNED}, {names[1]}"), both, _SEARCHED_ALONE)
+    tuned = f"{TUNED}, {names[0]}", f"{TUNED}, {names[1]}"
+    return _set_against(study, reference, tuned, both, _SEARCHED_ALONE, told=("search.", "train."))
 
 
 def _set_against(
@@ -139,6 +140,8 @@ def _set_against(
     names: tuple[str, str],
     runs: tuple[Sequence[Run], Sequence[Run]],
     may_differ: tuple[str, ...],
+    *,
+    told: tuple[str, ...],
 ) -> Sides:
     """The one pair of two studies, at the last milestone in common. UserError where a setting differs that may not."""
     found = recipes.allowed_differences(plain, study, (*may_differ, "baseline.", "data.fingerprint"))
@@ -148,18 +151,13 @@ def _set_against(
         unlike.append("Keras ran on {} and on {}".format(*(name or "an unknown backend" for name in backends)))
     if "data.fingerprint" in found:
         unlike.append("the pictures were decoded to other pixels")
-    told = {
-        key: (own, before)
-        for key, (before, own) in found.items()
-        if not key.startswith(("baseline.", "space.", "data.fingerprint"))
-    }
+    settings = {key: (own, before) for key, (before, own) in found.items() if key.startswith(told)}
     milestones = [{run.row.milestone for run in own} for own in runs]
     if not milestones[0] & milestones[1]:
         own, before = (", ".join(map(str, sorted(each))) for each in milestones)
         raise UserError(f"{study.folder} and {plain.folder} have no milestone in common: {own} and {before} epochs")
     last = max(milestones[0] & milestones[1])
-    at_last = ([run for run in own if run.row.milestone == last] for own in runs)
-    return Sides(dict(zip(names, at_last, strict=True)), [names], unlike, told)
+    return Sides({name: _at(own, last) for name, own in zip(names, runs, strict=True)}, [names], unlike, settings)
 
 
 def _recipe_of(study: Evidence, known: Recipes) -> str:
@@ -205,6 +203,9 @@ def _runs_of(study: Evidence, configuration: str) -> list[Run]:
     return [Run(study, row) for row in sorted(rows, key=lambda row: row.seed)]
 
 
-def _at_last(runs: list[Run]) -> list[Run]:
-    last = max((run.row.milestone for run in runs), default=0)
-    return [run for run in runs if run.row.milestone == last]
+def _at_last(runs: Sequence[Run]) -> list[Run]:
+    return _at(runs, max((run.row.milestone for run in runs), default=0))
+
+
+def _at(runs: Sequence[Run], milestone: int) -> list[Run]:
+    return [run for run in runs if run.row.milestone == milestone]

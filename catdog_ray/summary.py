@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catdog_ray.cells import interval_cell, largest_share, verdict
+from catdog_ray.cells import difference_cell, interval_cell, largest_share, verdict
 from catdog_ray.comparison import Comparison
-from catdog_ray.retrained import BASELINE, SEARCHES, Compared
-from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
+from catdog_ray.retrained import BASELINE, SEARCHES
+from catdog_ray.words import NO_DIFFERENCE, counted, percent
 
 
 def sentences(found: Comparison) -> list[str]:
@@ -47,10 +47,12 @@ def _differences(found: Comparison) -> Iterator[str]:
     for item in (*final.values(), *found.milestones_compared):
         at = "" if item.milestone is None else f", {item.milestone} epochs"
         steady = averaged.get((item.first, item.second, item.milestone))
-        more = "" if steady is None else f", averaged over the last {longest} epochs {_with_interval(steady)}"
+        more = (
+            "" if steady is None else f", averaged over the last {longest} epochs {difference_cell(steady.difference)}"
+        )
         said, n = verdict(found, item), counted(item.difference.n, item.unit)
         what = f"{item.first} minus {item.second}{at}"
-        yield f"{what}: {_with_interval(item)}{more} (n={n}). {said[0].upper()}{said[1:]}."
+        yield f"{what}: {difference_cell(item.difference)}{more} (n={n}). {said[0].upper()}{said[1:]}."
 
 
 def _searches(found: Comparison) -> Iterator[str]:
@@ -76,7 +78,3 @@ def _importance(found: Comparison) -> Iterator[str]:
     first, share, is_shown = largest_share(shares, found.importance_intervals[item.name])
     certain = "matters most" if is_shown else "has the largest share, which is not shown to be the largest"
     yield f"By {item.sampled:,} trials of {item.name} {first} {certain}: {share}."
-
-
-def _with_interval(item: Compared) -> str:
-    return f"{points(item.difference.mean, signed=True)} ({interval_cell(item.difference, signed=True)})"
