@@ -4,8 +4,8 @@ Runs what results/README.md lists, one command after the other, each of which ca
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
 `--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
-`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU, and
-its part `deep`, which searches the count of blocks too.
+`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU, and so do
+`deep`, which searches the count of blocks too, and `five-blocks`, which gives five of them time.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ SCALES = {
     )
 }
 ON_CPU = SCALES[48]
-DEEP = Scale("configs/study-cpu150-deep.yaml", "deep150", 150, range(1), "results/deep150")
-"""What the part `deep` searches and retrains."""
+OTHER_SPACES = {
+    "deep": Scale("configs/study-cpu150-deep.yaml", "deep150", 150, range(1), "results/deep150"),
+    "five-blocks": Scale("configs/study-cpu150-five-blocks.yaml", "five150", 150, range(1), "results/five150"),
+}
+"""What the parts that search another space search and retrain."""
 METHODS = (("tune", "tpe"), ("tune", "keras-tuner"), ("tune", "random"), ("baseline", "keras-tuner-stock"))
 STOCK_TRIALS = 20
 MILESTONES, RETRAIN_SEEDS = (125, 200), 5
@@ -125,8 +128,8 @@ def tuned(scale: Scale = ON_CPU) -> list[Run]:
     return [Run(name, "tune", recipe_flags(config, BEST_RECIPE, 0, epochs=epochs)), retraining(name)]
 
 
-def deep(scale: Scale = DEEP) -> list[Run]:
-    """One search with the count of blocks in its space, and the retraining of its best configuration."""
+def other_space(scale: Scale) -> list[Run]:
+    """One search of another space, and the retraining of its best configuration."""
     return [search(scale, "tune", "tpe", scale.seeds[0]), retraining(scale.retrained)]
 
 
@@ -159,9 +162,10 @@ def main(arguments: Sequence[str]) -> None:
     add("--output", type=Path, metavar="DIR", help="where studies are written (default: by part and size, in results)")
     add(
         "--part",
-        choices=("study", "recipes", "tuned", "deep"),
+        choices=("study", "recipes", "tuned", *OTHER_SPACES),
         default="study",
-        help="study (default), recipes of training, the best recipe with the tuned configuration, or a search of depth",
+        help="study (default), recipes of training, the best recipe with the tuned configuration, a search of depth, "
+        "or one of five blocks",
     )
     add("--pixels", type=int, choices=SCALES, default=ON_CPU.pixels, help="48 (default), or 150")
     add("--at-once", type=int, default=1, metavar="N", help="run N recipes at a time, each on its part of the cores")
@@ -169,22 +173,22 @@ def main(arguments: Sequence[str]) -> None:
     flags = parser.parse_args(arguments)
     if flags.data is None and not flags.list:
         parser.error("--data: the archive of photographs is missing")
-    if flags.part == "deep" and flags.pixels != DEEP.pixels:
-        parser.error(f"--part deep: only with --pixels {DEEP.pixels}")
-    scale = DEEP if flags.part == "deep" else SCALES[flags.pixels]
+    scale = OTHER_SPACES.get(flags.part, SCALES[flags.pixels])
+    if flags.pixels != scale.pixels:
+        parser.error(f"--part {flags.part}: only with --pixels {scale.pixels}")
     available = len(os.sched_getaffinity(0))
     if flags.at_once != 1 and (flags.part != "recipes" or scale is not ON_CPU):
         parser.error("--at-once: only with --part recipes at 48 pixels; a search uses all cores and GPUs itself")
     if not 1 <= flags.at_once <= available:
         parser.error(f"--at-once: must be 1 to {available}, the cores there are, got {flags.at_once}")
     # Apart, so that `results/*` names studies that can be compared.
-    output = flags.output or Path(scale.folder if flags.part in ("study", "deep") else "results/recipes")
+    output = flags.output or Path("results/recipes" if flags.part in ("recipes", "tuned") else scale.folder)
     cores = available // flags.at_once if flags.at_once > 1 else None
     parts: Mapping[str, Callable[[Scale], list[Run]]] = {
         "study": runs,
         "recipes": functools.partial(recipes, cores=cores),
         "tuned": tuned,
-        "deep": deep,
+        **dict.fromkeys(OTHER_SPACES, other_space),
     }
     carry_out(
         _begun(parts[flags.part](scale), data=flags.data, output=output, only_list=flags.list), at_once=flags.at_once

@@ -92,8 +92,8 @@ def test_what_all_experiments_share(path: Path) -> None:
     augment = config.augment
     assert (augment.horizontal_flip, augment.rotation_range, augment.zoom_range) == (True, 45, 0.5)
     assert config.retrain.milestones == (125, 200)
-    # The fifth part of the published study asks of the best alone.
-    expected = ("best",) if path.stem == "study-cpu150-deep" else ("best", "baseline")
+    # The fifth and sixth part of the published study ask of the best alone.
+    expected = ("best",) if path.stem in ("study-cpu150-deep", "study-cpu150-five-blocks") else ("best", "baseline")
     assert config.retrain.configurations == expected
     assert config.search.start_from == ("baseline",)
     assert config.search.scoring_window == 3

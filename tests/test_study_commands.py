@@ -120,9 +120,22 @@ def test_the_search_of_depth_is_listed_with_its_retraining(capsys: pytest.Captur
     assert deep.baseline == {**best_trial(trials).hyperparameters, "conv_layers": first.model.conv_layers}
 
 
+def test_five_blocks_are_searched_as_depth_was_and_begin_with_what_that_found(capsys: pytest.CaptureFixture[str]):
+    study.main(["--list", "--part", "five-blocks", "--pixels", "150", "--output", "new"])
+    search, retraining = capsys.readouterr().out.splitlines()
+    assert "--config configs/study-cpu150-five-blocks.yaml --seed 0 --no-retrain --search tpe --name five150-tpe" in search
+    assert retraining.split("  ")[-1].startswith("python -m catdog_ray.retrain new/five150-tpe-seed0 --data ")
+    five, deep = (config.load(CONFIGS / f"study-cpu150-{name}.yaml") for name in ("five-blocks", "deep"))
+    same = ("data", "model", "augment", "train", "retrain", "cluster")
+    assert [getattr(five, part) for part in same] == [getattr(deep, part) for part in same]
+    trials = StudyDirectory(RESULTS / "deep150" / "deep150-tpe-seed0").trials.read()
+    assert five.baseline == {**best_trial(trials).hyperparameters, "conv_layers": 5}
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--part", "five-blocks"], r"--part five-blocks: only with --pixels 150"),
         (["--part", "deep"], r"--part deep: only with --pixels 150"),
         (["--at-once", "2"], r"--at-once: only with --part recipes at 48 pixels"),
         (["--at-once", "2", "--part", "recipes", "--pixels", "150"], r"--at-once: only with --part recipes at 48"),
