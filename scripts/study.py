@@ -4,8 +4,8 @@ Runs what results/README.md lists, one command after the other, each of which ca
 finished is left alone, what was cut goes on: stop it and start it again as you like. `--list` shows where it stands,
 `--part recipes` carries out what the protocol keeps apart: changes of the training itself, single runs of which
 `--at-once` shares the cores out among several; `--part tuned` trains the tuned configuration by the best of them.
-`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU, and so do
-`deep`, which searches the count of blocks too, and `five-blocks`, which gives five of them time.
+`--pixels 150` is the guide's own scale, for a machine or a cluster with a GPU; its part `tuned` runs on a CPU, and
+so do `deep`, which searches the count of blocks too, and `five-blocks`, which gives five of them time.
 """
 
 from __future__ import annotations
