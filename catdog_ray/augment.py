@@ -1,13 +1,13 @@
 """A uint8 batch becomes an augmented float batch, deterministic from (seed, epoch).
 
-`ImageDataGenerator` owns the policy and draws every random parameter, whichever kernel then moves the pixels: its own,
-image by image, or `warp` for the whole batch. This module is the only one that imports it.
+`ImageDataGenerator` owns the policy, and every random parameter is the one that it draws, whichever kernel then moves
+the pixels: its own, image by image, or `warp` for the whole batch. This module is the only one that imports it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,6 @@ try:
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 except ImportError:  # with JAX or PyTorch alone, Keras carries the same class
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-
-# ImageDataGenerator draws from NumPy's global generator; it is borrowed under this lock and put back.
-_GLOBAL_NUMPY = threading.Lock()
 
 
 def image_data_generator(settings: AugmentSettings) -> Any:
@@ -47,23 +44,19 @@ def training_batches(
     generator = None if settings is None else image_data_generator(settings)
     fused = settings is not None and settings.kernel == "fused"
     warper = Warper(images.pixels, batch_size=min(batch_size, len(images.labels))) if fused else None
-    epoch = first_epoch
-    drawing = Drawing(generator, images, seed=seed, epoch=epoch)
-    while True:
+    for epoch in itertools.count(first_epoch):
         order = np.random.default_rng([seed, epoch]).permutation(len(images.labels))
-        following = Drawing(generator, images, seed=seed, epoch=epoch + 1)
         batch = _rescaled(images)
-        if settings is not None:
-            transforms = drawing.whole()
+        if generator is not None:
+            transforms = draw(generator, len(images.labels), seed=seed, epoch=epoch)
             batch = _fused(warper, images, transforms) if warper else _one_by_one(generator, images, transforms)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             yield batch(chosen), images.labels[chosen]
-            if settings is not None:
-                # While a device computes with this batch; all at once, the next epoch's first batch would wait for it.
-                following.go_on(len(chosen))
-        epoch, drawing = epoch + 1, following
 
+
+Transforms = Mapping[str, np.ndarray]
+"""Parameters of `ImageDataGenerator.get_random_transform` by name, each (images,); what is left out does nothing."""
 
 Batch = Callable[[np.ndarray], Any]
 """The images at these indices, ready to train on."""
@@ -73,49 +66,43 @@ def _rescaled(images: Images) -> Batch:
     return lambda chosen: rescale(images.pixels[chosen])
 
 
-def _one_by_one(generator: Any, images: Images, transforms: list[dict[str, Any]]) -> Batch:
-    return lambda chosen: apply(generator, images.pixels[chosen], [transforms[index] for index in chosen])
+def _one_by_one(generator: Any, images: Images, transforms: Transforms) -> Batch:
+    return lambda chosen: apply(
+        generator, images.pixels[chosen], {name: values[chosen] for name, values in transforms.items()}
+    )
 
 
-def _fused(warper: Warper, images: Images, transforms: list[dict[str, Any]]) -> Batch:
+def _fused(warper: Warper, images: Images, transforms: Transforms) -> Batch:
     height, width = images.pixels.shape[1:3]
     sources = matrices(transforms, height=height, width=width)
     return lambda chosen: warper(chosen, sources[chosen])
 
 
-class Drawing:
+def draw(generator: Any, count: int, *, seed: int, epoch: int) -> dict[str, np.ndarray]:
     """The random parameters of every image in one epoch, in the order of the images (not of the batches).
 
-    They may be drawn in parts, and are then those of one go.
+    To the last bit those of `count` calls of `get_random_transform` after NumPy's global generator was seeded for the
+    epoch; drawn at once, because one by one they hold up a GPU. It knows the settings' flip, rotation and zoom alone.
     """
-
-    def __init__(self, generator: Any, images: Images, *, seed: int, epoch: int) -> None:
-        self._generator, self._shape, self._count = generator, images.pixels.shape[1:], len(images.labels)
-        derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-        self._state = np.random.RandomState(derived).get_state()
-        self._drawn: list[dict[str, Any]] = []
-
-    def go_on(self, count: int) -> None:
-        """Draw those of the next `count` images, or of as many as there are left."""
-        missing = min(count, self._count - len(self._drawn))
-        with _GLOBAL_NUMPY:
-            before = np.random.get_state()
-            try:
-                np.random.set_state(self._state)
-                self._drawn += [self._generator.get_random_transform(self._shape) for _ in range(missing)]
-                self._state = np.random.get_state()
-            finally:
-                np.random.set_state(before)
-
-    def whole(self) -> list[dict[str, Any]]:
-        """All of them, each as `ImageDataGenerator.get_random_transform` gives it."""
-        self.go_on(self._count)
-        return self._drawn
+    flips = {"flip_horizontal": generator.horizontal_flip, "flip_vertical": generator.vertical_flip}
+    ranges: dict[str, tuple[float, float]] = {}
+    # In its order, and what it leaves out is not drawn.
+    if generator.rotation_range:
+        ranges["theta"] = -generator.rotation_range, generator.rotation_range
+    if tuple(generator.zoom_range) != (1, 1):
+        ranges |= dict.fromkeys(("zx", "zy"), tuple(generator.zoom_range))
+    ranges |= dict.fromkeys(flips, (0.0, 1.0))
+    derived = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    low, high = np.transpose(list(ranges.values()))
+    values = np.random.RandomState(derived).uniform(low, high, (count, len(ranges)))
+    found = dict(zip(ranges, values.T, strict=True))
+    return found | {name: (found[name] < 0.5) & is_on for name, is_on in flips.items()}
 
 
-def apply(generator: Any, pixels: np.ndarray, transforms: list[dict[str, Any]]) -> np.ndarray:
+def apply(generator: Any, pixels: np.ndarray, transforms: Transforms) -> np.ndarray:
     """Warp and rescale a uint8 batch, image by image, as `ImageDataGenerator.flow` does."""
     batch = np.empty(pixels.shape, np.float32)
-    for index, (image, transform) in enumerate(zip(pixels, transforms, strict=True)):
+    for index, image in enumerate(pixels):
+        transform = {name: values[index] for name, values in transforms.items()}
         batch[index] = generator.standardize(generator.apply_transform(image.astype(np.float32), transform))
     return batch

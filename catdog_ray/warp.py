@@ -17,32 +17,35 @@ PIXEL_SCALE = 1 / 255
 
 _MOST_ON_DEVICE_BYTES = 2**29
 
-GEOMETRY = ("theta", "tx", "ty", "shear", "zx", "zy", "flip_horizontal", "flip_vertical")
-"""What of `ImageDataGenerator.get_random_transform` a matrix can say. All else must be None."""
+NO_CHANGE: Mapping[str, float] = {
+    **dict.fromkeys(("theta", "tx", "ty", "shear", "flip_horizontal", "flip_vertical"), 0.0),
+    **dict.fromkeys(("zx", "zy"), 1.0),
+}
+"""What of `ImageDataGenerator.get_random_transform` a matrix can say, and the values that move nothing."""
 
 
-def matrices(transforms: Sequence[Mapping[str, Any]], *, height: int, width: int) -> np.ndarray:
+def matrices(transforms: Mapping[str, np.ndarray], *, height: int, width: int) -> np.ndarray:
     """(n, 2, 3) float32: where in the source, (row, column), an output pixel's (row, column, 1) comes from.
 
-    `transforms` are parameters of `ImageDataGenerator.get_random_transform`. The product is that of Keras'
-    `apply_affine_transform` (rotation, shift, shear, zoom about the centre), then its flips of the result.
-    Raises ValueError for parameters that are no geometry.
+    `transforms` are parameters of `ImageDataGenerator.get_random_transform`, each (n,); one that is left out moves
+    nothing. The product is that of Keras' `apply_affine_transform` (rotation, shift, shear, zoom about the centre),
+    then its flips of the result. Raises ValueError for parameters that are no geometry.
     """
-    beyond = sorted({name for found in transforms for name, value in found.items() if _is_beyond(name, value)})
-    if beyond:
+    if beyond := sorted(set(transforms) - set(NO_CHANGE)):
         raise ValueError(f"a matrix cannot say {', '.join(beyond)}; augment.kernel imagedatagenerator can")
-    drawn = {name: np.array([found[name] for found in transforms], np.float64) for name in GEOMETRY}
+    count = len(next(iter(transforms.values())))
+    drawn = {name: np.asarray(transforms.get(name, value), np.float64) for name, value in NO_CHANGE.items()}
     theta, shear = np.deg2rad(drawn["theta"]), np.deg2rad(drawn["shear"])
-    rotation = _stack([[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0]], len(transforms))
-    shift = _stack([[1, 0, drawn["tx"]], [0, 1, drawn["ty"]]], len(transforms))
-    sheared = _stack([[1, -np.sin(shear), 0], [0, np.cos(shear), 0]], len(transforms))
-    zoom = _stack([[drawn["zx"], 0, 0], [0, drawn["zy"], 0]], len(transforms))
+    rotation = _stack([[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0]], count)
+    shift = _stack([[1, 0, drawn["tx"]], [0, 1, drawn["ty"]]], count)
+    sheared = _stack([[1, -np.sin(shear), 0], [0, np.cos(shear), 0]], count)
+    zoom = _stack([[drawn["zx"], 0, 0], [0, drawn["zy"], 0]], count)
     # Keras shifts by the centre of (height, width) and swaps the axes afterwards; so both, in its order.
     centre = np.array([[1, 0, (height - 1) / 2], [0, 1, (width - 1) / 2], [0, 0, 1]])
     about_centre = centre @ (rotation @ shift @ sheared @ zoom) @ np.linalg.inv(centre)
     swapped = about_centre[:, [1, 0, 2]][:, :, [1, 0, 2]]
     up, left = drawn["flip_vertical"], drawn["flip_horizontal"]
-    flip = _stack([[1 - 2 * up, 0, up * (height - 1)], [0, 1 - 2 * left, left * (width - 1)]], len(transforms))
+    flip = _stack([[1 - 2 * up, 0, up * (height - 1)], [0, 1 - 2 * left, left * (width - 1)]], count)
     found: np.ndarray = (swapped @ flip)[:, :2].astype(np.float32)
     return found
 
@@ -70,12 +73,10 @@ class Warper:
         if missing:
             chosen = np.concatenate([chosen, np.zeros(missing, chosen.dtype)])
             sources = np.concatenate([sources, np.zeros((missing, 2, 3), np.float32)])
-        moves = ops.convert_to_tensor(sources)
         if self._on_device is None:
-            found = _compiled(_resample)(ops.convert_to_tensor(self._pixels[chosen]), moves)
+            found = _compiled(_resample)(self._pixels[chosen], sources)
         else:
-            indices = ops.convert_to_tensor(chosen.astype(np.int32))
-            found = _compiled(_take_and_resample)(self._on_device, indices, moves)
+            found = _compiled(_take_and_resample)(self._on_device, chosen.astype(np.int32), sources)
         if keras.backend.backend() == "tensorflow":
             found = ops.convert_to_numpy(found)
         # A slice of a whole tensor on a device is a copy.
@@ -121,11 +122,13 @@ def _rescale(pixels: Any) -> Any:
 
 
 def _take_and_resample(pixels: Any, chosen: Any, sources: Any) -> Any:
-    return _resample(ops.take(pixels, chosen, axis=0), sources)
+    return _resample(ops.take(pixels, ops.convert_to_tensor(chosen), axis=0), sources)
 
 
 def _resample(pixels: Any, sources: Any) -> Any:
     """The four neighbours of every source position, weighted; positions beyond an edge are moved onto it."""
+    # Here and not by the caller: what is compiled takes NumPy arrays in a fraction of the time.
+    pixels, sources = ops.convert_to_tensor(pixels), ops.convert_to_tensor(sources)
     count, height, width, channels = pixels.shape
     row = ops.reshape(ops.arange(height, dtype="float32"), (1, height, 1))
     column = ops.reshape(ops.arange(width, dtype="float32"), (1, 1, width))
@@ -150,10 +153,6 @@ def _resample(pixels: Any, sources: Any) -> Any:
 
     upper, lower = along(top), along(bottom)
     return (upper + (lower - upper) * down) * PIXEL_SCALE
-
-
-def _is_beyond(name: str, value: Any) -> bool:
-    return name not in GEOMETRY and value is not None
 
 
 def _stack(rows: Sequence[Sequence[Any]], count: int) -> np.ndarray:

@@ -7,9 +7,11 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import booleans, floats, integers, just
 from small import images, quick_config
 
-from catdog_ray import augment
+from catdog_ray import augment, warp
 
 SETTINGS = quick_config().augment
 
@@ -17,6 +19,15 @@ SETTINGS = quick_config().augment
 def batches(count: int, *, seed: int = 3, first_epoch: int = 0, settings=SETTINGS) -> list[np.ndarray]:
     stream = augment.training_batches(images(40), settings, batch_size=16, seed=seed, first_epoch=first_epoch)
     return [x for x, _ in itertools.islice(stream, count)]
+
+
+def asked(generator, count: int, *, seed: int, epoch: int) -> list[dict]:
+    """What the generator draws itself, image by image."""
+    state = np.random.get_state()
+    np.random.seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+    found = [generator.get_random_transform((16, 16, 3)) for _ in range(count)]
+    np.random.set_state(state)
+    return found
 
 
 def test_policy_is_the_guides():
@@ -32,11 +43,10 @@ def test_policy_is_the_guides():
 def test_pixels_are_those_of_image_data_generator_itself():
     data = images(40)
     generator = augment.image_data_generator(SETTINGS)
-    transforms = augment.Drawing(generator, data, seed=3, epoch=5).whole()
-    ours = augment.apply(generator, data.pixels[:4], transforms[:4])
-    for index in range(4):
-        theirs = generator.apply_transform(data.pixels[index].astype("float32"), transforms[index]) / 255
-        np.testing.assert_allclose(ours[index], theirs, atol=1e-6)
+    ours = augment.apply(generator, data.pixels[:4], augment.draw(generator, 4, seed=3, epoch=5))
+    for image, transform, found in zip(data.pixels, asked(generator, 4, seed=3, epoch=5), ours, strict=False):
+        theirs = generator.apply_transform(image.astype("float32"), transform) / 255
+        np.testing.assert_allclose(found, theirs, atol=1e-6)
 
 
 def test_both_kernels_give_the_same_training_batches():
@@ -60,46 +70,31 @@ def test_the_shipped_experiments_use_the_fused_kernel():
 
 
 def test_drawn_parameters_fill_the_policys_ranges():
-    generator = augment.image_data_generator(SETTINGS)
-    drawn = augment.Drawing(generator, images(2000, size=8), seed=0, epoch=0).whole()
-    theta = np.array([t["theta"] for t in drawn])
-    zoom = np.array([[t["zx"], t["zy"]] for t in drawn])
-    assert -45 <= theta.min() < -43 < 43 < theta.max() <= 45
+    drawn = augment.draw(augment.image_data_generator(SETTINGS), 2000, seed=0, epoch=0)
+    zoom = np.array([drawn["zx"], drawn["zy"]])
+    assert -45 <= drawn["theta"].min() < -43 < 43 < drawn["theta"].max() <= 45
     assert 0.5 <= zoom.min() < 0.52 < 1.48 < zoom.max() <= 1.5
-    assert abs(np.corrcoef(zoom.T)[0, 1]) < 0.1  # the axes are drawn apart
-    assert 0.45 < np.mean([t["flip_horizontal"] for t in drawn]) < 0.55
-    assert not any(t["flip_vertical"] for t in drawn)
+    assert abs(np.corrcoef(zoom)[0, 1]) < 0.1  # the axes are drawn apart
+    assert 0.45 < np.mean(drawn["flip_horizontal"]) < 0.55
+    assert not drawn["flip_vertical"].any()
 
 
-def test_parameters_drawn_in_parts_are_those_of_one_go():
-    """Whoever draws between the parts."""
-    generator, data = augment.image_data_generator(SETTINGS), images(40)
-    in_parts = augment.Drawing(generator, data, seed=3, epoch=5)
-    for count in (16, 0, 16, 16):  # the last part is larger than what is left
-        in_parts.go_on(count)
-        augment.Drawing(generator, data, seed=4, epoch=5).go_on(7)
-        np.random.random_sample()
-    np.random.seed(int(np.random.SeedSequence([3, 5]).generate_state(1)[0]))
-    expected = [generator.get_random_transform(data.pixels.shape[1:]) for _ in range(40)]
-    assert in_parts.whole() == expected
-
-
-def test_the_next_epochs_parameters_are_drawn_while_this_one_trains(monkeypatch: pytest.MonkeyPatch):
-    """So that its first batch need not wait for them."""
-    drawn = []
-    go_on = augment.Drawing.go_on
-
-    def counted(self, count):
-        before = len(self._drawn)
-        go_on(self, count)
-        drawn.append(len(self._drawn) - before)
-
-    monkeypatch.setattr(augment.Drawing, "go_on", counted)
-    stream = augment.training_batches(images(40), SETTINGS, batch_size=16, seed=0, first_epoch=0)
-    for expected in ([40], [16], [16], [8, 0], [16]):
-        next(stream)
-        assert drawn == expected
-        drawn.clear()
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    flip=booleans(),
+    rotation=just(0.0) | floats(0.01, 180),
+    zoom=just(0.0) | floats(0.001, 0.99),
+    seed=integers(0, 2**32 - 1),
+    epoch=integers(0, 999),
+)
+def test_all_images_parameters_at_once_are_those_that_the_generator_draws_one_by_one(flip, rotation, zoom, seed, epoch):
+    """To the last bit, for every policy that settings can say."""
+    policy = dataclasses.replace(SETTINGS, horizontal_flip=flip, rotation_range=rotation, zoom_range=zoom)
+    generator = augment.image_data_generator(policy)
+    drawn = augment.draw(generator, 50, seed=seed, epoch=epoch)
+    for index, expected in enumerate(asked(generator, 50, seed=seed, epoch=epoch)):
+        found = {**warp.NO_CHANGE, **{name: values[index] for name, values in drawn.items()}}
+        assert {**found, "channel_shift_intensity": None, "brightness": None} == expected
 
 
 def test_an_epoch_depends_on_seed_and_epoch_alone():
@@ -127,11 +122,12 @@ def test_labels_stay_with_their_images():
         assert means[min(means, key=lambda mean: abs(mean - image.mean() * 255))] == label
 
 
-def test_numpys_global_generator_is_left_as_it_was():
+def test_numpys_global_generator_is_left_as_it_was_and_decides_nothing():
     np.random.seed(7)
     expected = np.random.RandomState(7).random_sample(3)
-    batches(4)
+    first = batches(4)
     np.testing.assert_array_equal(np.random.random_sample(3), expected)
+    np.testing.assert_array_equal(batches(4)[3], first[3])
 
 
 def test_rescaling_is_exact_at_both_ends():

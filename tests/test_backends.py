@@ -24,7 +24,7 @@ from catdog_ray import augment, evaluation, train, warp
 config = quick_config()
 data = images(96)
 generator = augment.image_data_generator(config.augment)
-transforms = augment.Drawing(generator, data, seed=0, epoch=0).whole()[:9]
+transforms = augment.draw(generator, 9, seed=0, epoch=0)
 warper = warp.Warper(data.pixels[:9], batch_size=16)
 found = warper(np.arange(9), warp.matrices(transforms, height=16, width=16))
 pixels = keras.ops.convert_to_numpy(found)

@@ -15,11 +15,12 @@ GREY_LEVELS = 255
 TOLERANCE = 0.05
 """Grey levels of 255: float32 coordinates on one side, float64 on the other."""
 
-CALM = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1, "flip_horizontal": False, "flip_vertical": False}
 
-
-def transform(**changes) -> dict:
-    return {**CALM, "channel_shift_intensity": None, "brightness": None, **changes}
+def columns(transforms: list[dict]) -> dict[str, np.ndarray]:
+    """What is known of one image after the other, by parameter; without those that are off."""
+    return {
+        name: np.array([one[name] for one in transforms]) for name, value in transforms[0].items() if value is not None
+    }
 
 
 def pictures(count: int, height: int, width: int, seed: int) -> np.ndarray:
@@ -27,7 +28,7 @@ def pictures(count: int, height: int, width: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-def fused(pixels: np.ndarray, transforms: list[dict], *, batch_size: int | None = None) -> np.ndarray:
+def fused(pixels: np.ndarray, transforms: dict[str, np.ndarray], *, batch_size: int | None = None) -> np.ndarray:
     sources = warp.matrices(transforms, height=pixels.shape[1], width=pixels.shape[2])
     found = keras.ops.convert_to_numpy(
         warp.Warper(pixels, batch_size=batch_size or len(pixels))(np.arange(len(pixels)), sources)
@@ -41,7 +42,7 @@ def worst(policy: dict, pixels: np.ndarray, seed: int) -> float:
     generator = augment.ImageDataGenerator(rescale=1 / GREY_LEVELS, **policy)
     state = np.random.get_state()
     np.random.seed(seed)
-    transforms = [generator.get_random_transform(pixels.shape[1:]) for _ in pixels]
+    transforms = columns([generator.get_random_transform(pixels.shape[1:]) for _ in pixels])
     np.random.set_state(state)
     expected = augment.apply(generator, pixels, transforms)
     return float(np.abs(fused(pixels, transforms) - expected).max() * GREY_LEVELS)
@@ -87,15 +88,18 @@ def test_the_guides_policy_in_many_pictures(height: int, width: int):
 )
 def test_whole_steps_move_whole_pixels(changes: dict, expected):
     pixels = pictures(1, 6, 6, 0)
-    np.testing.assert_allclose(fused(pixels, [transform(**changes)])[0], expected(pixels[0]) / 255, atol=2e-6)
+    np.testing.assert_allclose(
+        fused(pixels, columns([{"theta": 0, **changes}]))[0], expected(pixels[0]) / 255, atol=2e-6
+    )
 
 
 def test_an_image_is_warped_the_same_in_any_batch():
     pixels = pictures(9, 40, 30, 3)
-    transforms = [transform(theta=5 * i, zx=1 + i / 20, zy=1 - i / 20, flip_horizontal=i % 2 == 0) for i in range(9)]
+    i = np.arange(9)
+    transforms = {"theta": 5.0 * i, "zx": 1 + i / 20, "zy": 1 - i / 20, "flip_horizontal": i % 2 == 0}
     whole = fused(pixels, transforms)
-    alone = fused(pixels[6:7], transforms[6:7])
-    filled_up = fused(pixels[4:], transforms[4:], batch_size=9)
+    alone = fused(pixels[6:7], {name: values[6:7] for name, values in transforms.items()})
+    filled_up = fused(pixels[4:], {name: values[4:] for name, values in transforms.items()}, batch_size=9)
     np.testing.assert_allclose(alone[0], whole[6], atol=1e-6)
     assert filled_up.shape == (5, 40, 30, 3)
     np.testing.assert_array_equal(filled_up, whole[4:])
@@ -104,4 +108,4 @@ def test_an_image_is_warped_the_same_in_any_batch():
 @pytest.mark.parametrize("beyond", ["channel_shift_intensity", "brightness"])
 def test_what_is_no_geometry_is_refused(beyond: str):
     with pytest.raises(ValueError, match=f"a matrix cannot say {beyond}"):
-        warp.matrices([transform(**{beyond: 0.5})], height=4, width=4)
+        warp.matrices({"theta": np.zeros(1), beyond: np.array([0.5])}, height=4, width=4)
