@@ -17,7 +17,7 @@ from catdog_ray.plots import BASELINE_COLOUR, INK, PALETTE, SURFACE, legend_belo
 from catdog_ray.retrained import BASELINE
 from catdog_ray.retrained import SEARCHES as SEARCHES_UNIT
 from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
-from catdog_ray.tables import DIFFERENCES, MODELS, RETRAINING, SEARCHES
+from catdog_ray.table import DIFFERENCES, MODELS, RETRAINING, SEARCHES
 from catdog_ray.words import NO_DIFFERENCE, counted, percent
 
 _AXIS_NAMES = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from catdog_ray.comparison import Comparison
-from catdog_ray.tables import DRAWN, Table, tables
+from catdog_ray.table import DRAWN, Table
+from catdog_ray.tables import tables
 
 
 def page(found: Comparison, sentences: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from catdog_ray.recipes import LAST_EPOCHS, REFERENCE, Recipes, scored
 from catdog_ray.retrained import IMAGES, Compared
 from catdog_ray.sides import STEADY_EPOCHS, TUNED, Sides
 from catdog_ray.statistics import Difference, estimate
-from catdog_ray.tables import DIFFERENCES, RETRAINING, TRIALS, Table
+from catdog_ray.table import DIFFERENCES, RETRAINING, TRIALS, Table
 from catdog_ray.words import NO_DIFFERENCE, counted, percent, points
 
 

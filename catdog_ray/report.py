@@ -11,7 +11,8 @@ from urllib.parse import quote
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
 from catdog_ray.summary import sentences
-from catdog_ray.tables import DRAWN, MODELS, SECTIONS, Table, tables
+from catdog_ray.table import DRAWN, MODELS, SECTIONS, Table
+from catdog_ray.tables import tables
 from catdog_ray.words import percent
 
 _NUMBER = re.compile(r"-|[+-]?\d[\d.,]*( (%|points|s|min|h|[MGTP]))?")

@@ -15,7 +15,7 @@ from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, SURFACE, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.ranges import Choice, Range, Value, ends, in_words
 from catdog_ray.records import TrialRow
-from catdog_ray.tables import SPACE
+from catdog_ray.table import SPACE
 from catdog_ray.words import percent
 
 

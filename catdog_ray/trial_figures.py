@@ -14,7 +14,7 @@ from catdog_ray.drawings import Colours, Drawing, finish, percent_axis, slug
 from catdog_ray.groups import Group
 from catdog_ray.plots import BASELINE_COLOUR, INK, MANY, draw_lines, legend_below, new_figure, solid, style
 from catdog_ray.retrained import BASELINE, Run, epochs_of
-from catdog_ray.tables import RETRAINING, TRIALS
+from catdog_ray.table import RETRAINING, TRIALS
 
 CUT = "cut by the time budget"
 """A trial's end beside its status."""

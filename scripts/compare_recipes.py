@@ -20,7 +20,7 @@ from catdog_ray.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from catdog_ray.tables import Table
+    from catdog_ray.table import Table
 
 
 def main(arguments: Sequence[str]) -> None:

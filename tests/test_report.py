@@ -16,6 +16,7 @@ from PIL import Image
 from catdog_ray import audit, comparison, figures, markdown, report, space_figures, tables, trial_figures
 from catdog_ray.comparison import Comparison
 from catdog_ray.drawings import Drawing
+from catdog_ray.table import DRAWN
 
 EVIL = "<script>alert('x')</script>\"& $x_{$"
 
@@ -88,7 +89,7 @@ def test_drawn_data_says_so_in_every_table_and_figure(found: Comparison, drawing
     assert all(table.title.endswith("(drawn data)") for table in tables.tables(found))
     marks = [drawing.svg.count(">drawn data</text>") for drawing in drawings]
     assert marks == [1] * len(drawings)
-    assert tables.DRAWN in markdown.page(found)
+    assert DRAWN in markdown.page(found)
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: Path) -> None:

@@ -16,6 +16,7 @@ from catdog_ray.evenness import Constant
 from catdog_ray.records import best_trial
 from catdog_ray.retrained import Classified, Compared, Mistake
 from catdog_ray.statistics import Calibration, Difference, Estimate
+from catdog_ray.table import DRAWN, SECTIONS, Table
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return comparison.compare([audit.read(folder) for folder in studies])
 
 
-def titled(found: Comparison, start: str) -> tables.Table:
+def titled(found: Comparison, start: str) -> Table:
     return next(table for table in tables.tables(found) if table.title.startswith(start))
 
 
@@ -41,7 +42,7 @@ def test_every_row_has_a_cell_for_every_column(found: Comparison) -> None:
     made = tables.tables(found)
     assert len(made) == 11
     assert all(len(row) == len(table.columns) for table in made for row in table.rows)
-    assert {table.section for table in made} <= set(tables.SECTIONS)
+    assert {table.section for table in made} <= set(SECTIONS)
 
 
 def test_the_guides_four_figures_stand_beside(found: Comparison) -> None:
@@ -327,7 +328,7 @@ def test_markdown_begins_with_what_must_be_known(found: Comparison) -> None:
     warned = replace(found, title="a | b", warnings=("few  <seeds>",))
     lines = markdown.page(warned, ["It *works*.", "`x_y` [z] \\"]).splitlines()
     assert lines[:9] == [
-        "# a \\| b", "", f"**{tables.DRAWN}**", "", "## In short", "",
+        "# a \\| b", "", f"**{DRAWN}**", "", "## In short", "",
         "- It \\*works\\*.", "- \\`x\\_y\\` \\[z\\] \\\\", "- Warning: few \\<seeds\\>",
     ]  # fmt: skip
     assert "(drawn data)" in lines[10]
