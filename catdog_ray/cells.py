@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from catdog_ray.comparison import Comparison, is_impression, is_shown
+from catdog_ray.differences import Compared
 from catdog_ray.ranges import in_words
-from catdog_ray.retrained import SEEDS, Compared
+from catdog_ray.retrained import SEEDS
 from catdog_ray.searched import Method
 from catdog_ray.statistics import ENOUGH_SEEDS, Difference, Estimate
 from catdog_ray.words import ALIKE, NO_DIFFERENCE, NOT_KNOWN, interval, percent, points

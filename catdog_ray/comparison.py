@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from catdog_ray import audit, curves, early_stopping, evenness, groups, last_epochs, retrained, searched
+from catdog_ray import audit, curves, differences, early_stopping, evenness, groups, last_epochs, retrained, searched
 from catdog_ray.audit import Evidence
 from catdog_ray.caveats import caveats
 from catdog_ray.curves import AXES, Band, StepCurve, TimeToTarget
+from catdog_ray.differences import Compared
 from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.evenness import Constant
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance, intervals
 from catdog_ray.records import RecordError
-from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Compared, Mistake, Run
+from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Mistake, Run
 from catdog_ray.searched import Method
 from catdog_ray.statistics import ENOUGH_SEEDS
 
@@ -124,10 +125,10 @@ def compare(
         accuracies=tuple(retrained.accuracies(runs)),
         constant=next(filter(None, (evenness.recorded(each.facts) for item in found for each in item.studies)), None),
         searches_compared=tuple(searched.compare(found, paths, common)),
-        accuracies_compared=tuple(retrained.compare_accuracies(runs)),
-        milestones_compared=tuple(retrained.compare_milestones(runs)),
-        images_compared=tuple(retrained.compare_images(runs)),
-        last_epochs=last_epochs.differences(runs),
+        accuracies_compared=tuple(differences.of_accuracies(runs)),
+        milestones_compared=tuple(differences.of_milestones(runs)),
+        images_compared=tuple(differences.of_images(runs)),
+        last_epochs=last_epochs.over_windows(runs),
         jitter=last_epochs.jitter(runs),
         importance={name: importance(rows, first.space) for name, rows in chosen.items()},
         importance_intervals={name: intervals(rows, first.space) for name, rows in chosen.items()},

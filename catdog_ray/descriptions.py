@@ -9,10 +9,11 @@ import numpy as np
 
 from catdog_ray.cells import interval_cell, largest_share, value_cell, verdict
 from catdog_ray.comparison import Comparison
+from catdog_ray.differences import Compared
 from catdog_ray.groups import Group
 from catdog_ray.ranges import Choice, IntRange, Range
 from catdog_ray.records import TrialRow
-from catdog_ray.retrained import BASELINE, SEARCHES, Compared
+from catdog_ray.retrained import BASELINE, SEARCHES
 from catdog_ray.searched import Method, best_objective
 from catdog_ray.statistics import Estimate
 from catdog_ray.words import count, counted, duration, interval, percent, points

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from catdog_ray import retrained
-from catdog_ray.retrained import Compared, Run
+from catdog_ray import differences, retrained
+from catdog_ray.differences import Compared
+from catdog_ray.retrained import Run
 
 WINDOWS = (1, 3, 10)
 """Epochs up to a milestone over which a run's test accuracy is averaged; the first is the milestone itself."""
@@ -18,7 +19,7 @@ Runs = Mapping[str, Mapping[int, Sequence[Run]]]
 Courses = Mapping[tuple[Path, str, int], Sequence[float]]
 
 
-def differences(runs: Runs) -> dict[int, tuple[Compared, ...]]:
+def over_windows(runs: Runs) -> dict[int, tuple[Compared, ...]]:
     """By window: configurations at every epoch in common, then milestones of one configuration.
 
     The epochs in common are milestones, and the last one that every run reached, for a retraining that was cut short.
@@ -27,8 +28,8 @@ def differences(runs: Runs) -> dict[int, tuple[Compared, ...]]:
     epochs = _with_last_common(runs, courses)
     return {
         window: (
-            *retrained.compare_accuracies(_averaged(epochs, courses, window)),
-            *retrained.compare_milestones(_averaged(runs, courses, window)),
+            *differences.of_accuracies(_averaged(epochs, courses, window)),
+            *differences.of_milestones(_averaged(runs, courses, window)),
         )
         for window in WINDOWS
     }

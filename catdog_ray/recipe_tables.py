@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from catdog_ray.cells import MODELS_DIFFER, accuracy_cell, accuracy_cells, difference_cell, interval_cell
+from catdog_ray.differences import Compared
 from catdog_ray.recipes import LAST_EPOCHS, REFERENCE, Recipes, scored
-from catdog_ray.retrained import IMAGES, Compared
+from catdog_ray.retrained import IMAGES
 from catdog_ray.sides import STEADY_EPOCHS, TUNED, Sides
 from catdog_ray.statistics import Difference, estimate
 from catdog_ray.table import DIFFERENCES, RETRAINING, TRIALS, Table

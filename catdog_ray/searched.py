@@ -11,9 +11,10 @@ import numpy as np
 from catdog_ray import curves, early_stopping
 from catdog_ray.audit import Evidence
 from catdog_ray.curves import AXES, EpochCosts, StepCurve, TimeToTarget
+from catdog_ray.differences import Compared
 from catdog_ray.groups import Group
 from catdog_ray.records import STATUSES, TrialRow, best_trial
-from catdog_ray.retrained import SEARCHES, Compared
+from catdog_ray.retrained import SEARCHES
 from catdog_ray.statistics import Estimate, estimate, paired_difference, unpaired_difference
 
 TRAINING_FACTOR = 3

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from catdog_ray import audit, last_epochs, recipes, retrained, statistics
+from catdog_ray import audit, differences, last_epochs, recipes, statistics
 from catdog_ray.audit import Evidence
+from catdog_ray.differences import Compared
 from catdog_ray.errors import UserError
 from catdog_ray.recipes import MAY_DIFFER, REFERENCE, Recipes
 from catdog_ray.records import best_trial, trial_name
-from catdog_ray.retrained import BASELINE, SEEDS, Compared, Run
+from catdog_ray.retrained import BASELINE, SEEDS, Run
 from catdog_ray.statistics import Difference, Estimate
 
 TUNED = "tuned"
@@ -60,12 +61,12 @@ class Sides:
             longer = {name: {0: last_epochs.at_milestones(self.runs[name], STEADY_EPOCHS)} for name in names}
             averaged = {item.unit: item.difference for item in self._over_seeds(longer)}
             found += [(item, averaged.get(item.unit)) for item in self._over_seeds(sides)]
-            found += [(item, None) for item in retrained.compare_images(sides)]
+            found += [(item, None) for item in differences.of_images(sides)]
         return found
 
     def _over_seeds(self, sides: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
         if self.is_paired:
-            return retrained.compare_accuracies(sides)
+            return differences.of_accuracies(sides)
         first, second = sides
         own, other = ([run.row.test_accuracy for run in sides[name][0]] for name in (first, second))
         if not own or not other:

@@ -13,8 +13,9 @@ from make_studies import write_invented
 
 from catdog_ray import audit, comparison, descriptions, markdown, searched
 from catdog_ray.comparison import Comparison
+from catdog_ray.differences import Compared
 from catdog_ray.ranges import Choice, IntRange
-from catdog_ray.retrained import SEARCHES, SEEDS, Classified, Compared
+from catdog_ray.retrained import SEARCHES, SEEDS, Classified
 from catdog_ray.statistics import Calibration, Difference, Estimate
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, last_epochs, retrained
+from catdog_ray import audit, differences, last_epochs, retrained
 from catdog_ray.groups import group
 from catdog_ray.last_epochs import WINDOWS
 from catdog_ray.retrained import BASELINE, SEEDS
@@ -34,7 +34,7 @@ def courses(folder: Path) -> dict[tuple[bool, int], list[float]]:
 
 def test_accuracies_are_averaged_over_the_last_epochs_up_to_the_milestone(tmp_path: Path) -> None:
     runs = study(tmp_path / "a")
-    found, known = last_epochs.differences(runs), courses(tmp_path / "a")
+    found, known = last_epochs.over_windows(runs), courses(tmp_path / "a")
     assert tuple(found) == WINDOWS == (1, 3, 10)
     for window in WINDOWS:
         by_key = {(item.first, item.second, item.milestone): item for item in found[window]}
@@ -54,8 +54,8 @@ def test_accuracies_are_averaged_over_the_last_epochs_up_to_the_milestone(tmp_pa
 
 def test_a_window_of_one_is_the_milestone(tmp_path: Path) -> None:
     runs = study(tmp_path / "a")
-    plain = [*retrained.compare_accuracies(runs), *retrained.compare_milestones(runs)]
-    assert list(last_epochs.differences(runs)[1]) == plain
+    plain = [*differences.of_accuracies(runs), *differences.of_milestones(runs)]
+    assert list(last_epochs.over_windows(runs)[1]) == plain
 
 
 def test_runs_are_averaged_up_to_their_own_milestone(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_was_cut_short_is_compared_at_the_last_epoch_that_all_reached(tmp_p
     (folder / "study.json").write_text(json.dumps(facts))
     runs = retrained.runs_by_milestone(group([audit.read(folder)]))
     assert {name: list(by_epoch) for name, by_epoch in runs.items()} == {"TPE": [6, 12], BASELINE: [6]}
-    found, known = last_epochs.differences(runs), courses(folder)
+    found, known = last_epochs.over_windows(runs), courses(folder)
     by_key = {(item.first, item.second, item.milestone): item for item in found[3]}
     assert set(by_key) == {
         ("TPE", BASELINE, 6),
@@ -104,10 +104,10 @@ def test_runs_without_epochs_are_left_out(tmp_path: Path) -> None:
         name: {epoch: [_without_epochs(run) for run in chosen] for epoch, chosen in by_epoch.items()}
         for name, by_epoch in runs.items()
     }
-    assert last_epochs.differences(lost) == dict.fromkeys(WINDOWS, ())
+    assert last_epochs.over_windows(lost) == dict.fromkeys(WINDOWS, ())
     assert last_epochs.jitter(lost) is None
     assert last_epochs.at_milestones(lost["TPE"][12], 3) == []
-    assert last_epochs.differences({}) == dict.fromkeys(WINDOWS, ())
+    assert last_epochs.over_windows({}) == dict.fromkeys(WINDOWS, ())
 
 
 def test_the_jitter_is_that_of_the_last_ten_epochs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from make_studies import write_invented
 
-from catdog_ray import audit, retrained
+from catdog_ray import audit, differences, retrained
 from catdog_ray.groups import Group, group
 from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run
 from catdog_ray.statistics import estimate, paired_bootstrap, paired_difference, unpaired_difference
@@ -83,10 +83,10 @@ def test_the_guides_optimism_is_that_of_a_trial_that_nobody_chose(tmp_path: Path
 
 def test_pairs_stand_with_the_interval_without_pairs(tmp_path: Path) -> None:
     found = groups(tmp_path, seeds=(0,))
-    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    pair = differences.of_accuracies(retrained.runs_by_milestone(found))[0]
     tpe, random = (accuracy(found, name, 4)[0] for name in ("TPE", "random search"))
     assert pair.unpaired == unpaired_difference(tpe, random)
-    assert all(item.unpaired is None for item in retrained.compare_milestones(retrained.runs_by_milestone(found)))
+    assert all(item.unpaired is None for item in differences.of_milestones(retrained.runs_by_milestone(found)))
 
 
 def test_classes_are_told_at_the_last_milestone_that_all_have(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_epochs_of_a_run_rise_however_they_lie_in_the_file(tmp_path: Path) -> No
 def test_nothing_is_said_of_images_where_one_run_has_no_predictions_or_sides_have_other_images(tmp_path: Path) -> None:
     runs = retrained.runs_by_milestone(groups(tmp_path, seeds=(0,)))
     sides = {name: {6: runs[name][6]} for name in ("TPE", "random search")}
-    assert len(retrained.compare_images(sides)) == 1
+    assert len(differences.of_images(sides)) == 1
     first, second = sides["TPE"][6]
     bare = replace(first, study=replace(first.study, predictions={}))
-    assert retrained.compare_images({**sides, "TPE": {6: [bare, second]}}) == []
+    assert differences.of_images({**sides, "TPE": {6: [bare, second]}}) == []
 
     def renamed(run: Run) -> Run:
         predictions = {
@@ -136,7 +136,7 @@ def test_nothing_is_said_of_images_where_one_run_has_no_predictions_or_sides_hav
         }
         return replace(run, study=replace(run.study, predictions=predictions))
 
-    assert retrained.compare_images({**sides, "TPE": {6: [renamed(first), renamed(second)]}}) == []
+    assert differences.of_images({**sides, "TPE": {6: [renamed(first), renamed(second)]}}) == []
     assert [item.name for item in retrained.mistakes({"TPE": {6: [renamed(first), second]}})] == []
 
 
@@ -147,7 +147,7 @@ def test_one_search_counts_its_retraining_seeds(tmp_path: Path) -> None:
     assert (item.unit, item.test.n) == (SEEDS, 2)
     assert item.optimism is not None
     assert item.optimism.n == 1
-    pair = retrained.compare_accuracies(runs)[0]
+    pair = differences.of_accuracies(runs)[0]
     assert (pair.unit, pair.difference.n) == (SEEDS, 2)
     tpe, random = (accuracy(found, name, 4)[0] for name in ("TPE", "random search"))
     assert pair.difference == paired_difference(tpe, random)
@@ -156,7 +156,7 @@ def test_one_search_counts_its_retraining_seeds(tmp_path: Path) -> None:
 def test_searches_are_paired_by_seed_and_the_baseline_by_retraining_seed(tmp_path: Path) -> None:
     found = groups(tmp_path)
     runs = retrained.runs_by_milestone(found)
-    by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
+    by_key = {(item.first, item.second, item.milestone): item for item in differences.of_accuracies(runs)}
     tpe, random = accuracy(found, "TPE", 4), accuracy(found, "random search", 4)
     pair = by_key["TPE", "random search", 4]
     assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
@@ -174,7 +174,7 @@ def test_searches_that_share_runs_of_the_guide_are_not_paired_with_it(tmp_path: 
     own = [float(np.mean(each)) for each in accuracy(found, "TPE", 4).values()]
     plain = [run.row.test_accuracy for run in runs[BASELINE][4]]
     assert (len(own), len(plain)) == (3, 4)
-    by_key = {(item.first, item.second, item.milestone): item for item in retrained.compare_accuracies(runs)}
+    by_key = {(item.first, item.second, item.milestone): item for item in differences.of_accuracies(runs)}
     assert by_key["TPE", BASELINE, 4].difference == unpaired_difference(own, plain)
     assert by_key["TPE", BASELINE, 4].unit == SEARCHES
     random = [float(np.mean(each)) for each in accuracy(found, "random search", 4).values()]
@@ -186,7 +186,7 @@ def test_searches_that_share_runs_of_the_guide_are_not_paired_with_it(tmp_path: 
 
 def test_seeds_that_only_one_method_has_are_not_paired(tmp_path: Path) -> None:
     found = [*groups(tmp_path / "a", methods=("tpe",)), *groups(tmp_path / "b", seeds=(10, 30), methods=("random",))]
-    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    pair = differences.of_accuracies(retrained.runs_by_milestone(found))[0]
     assert (pair.difference.n, pair.difference.low) == (1, None)
 
 
@@ -194,7 +194,7 @@ def test_one_search_is_paired_with_the_search_of_its_seed(tmp_path: Path) -> Non
     """Not with another search's runs, though they have retraining seeds in common."""
     found = [*groups(tmp_path / "a", seeds=(1,), methods=("tpe",)), *groups(tmp_path / "b", methods=("random",),
              seeds=(0, 1))]  # fmt: skip
-    pair = retrained.compare_accuracies(retrained.runs_by_milestone(found))[0]
+    pair = differences.of_accuracies(retrained.runs_by_milestone(found))[0]
     tpe, random = (accuracy(found, name, 4)[1] for name in ("TPE", "random search"))
     assert (pair.unit, pair.difference.n) == (SEARCHES, 1)
     assert pair.difference.mean == pytest.approx(np.mean(tpe) - np.mean(random))
@@ -205,7 +205,7 @@ def test_a_retraining_seed_that_one_side_lost_is_not_paired(tmp_path: Path) -> N
     first, second = runs["TPE"][6]
     for sides in ({"TPE": {6: [first, second]}, BASELINE: {6: runs[BASELINE][6][1:]}},
                   {"TPE": {6: [second]}, BASELINE: {6: runs[BASELINE][6]}}):  # fmt: skip
-        pair = retrained.compare_accuracies(sides)[0]
+        pair = differences.of_accuracies(sides)[0]
         expected = second.row.test_accuracy - runs[BASELINE][6][1].row.test_accuracy
         assert (pair.unit, pair.difference.n, pair.difference.mean) == (SEEDS, 1, pytest.approx(expected))
 
@@ -218,10 +218,10 @@ def test_a_run_without_its_last_milestone_is_not_in_what_training_on_gives(tmp_p
     kept = {(run.study.seed, run.row.seed) for run in cut["TPE"][6]}
     whole = {"TPE": {4: [run for run in runs["TPE"][4] if (run.study.seed, run.row.seed) in kept], 6: cut["TPE"][6]}}
     assert len(cut["TPE"][4]) == len(cut["TPE"][6]) + 1
-    assert retrained.compare_milestones(cut) == retrained.compare_milestones(whole)
-    assert retrained.compare_milestones(cut) != retrained.compare_milestones({"TPE": runs["TPE"]})
+    assert differences.of_milestones(cut) == differences.of_milestones(whole)
+    assert differences.of_milestones(cut) != differences.of_milestones({"TPE": runs["TPE"]})
     guides = runs[BASELINE]
-    [pair] = retrained.compare_milestones({BASELINE: {4: guides[4], 6: guides[6][1:]}})
+    [pair] = differences.of_milestones({BASELINE: {4: guides[4], 6: guides[6][1:]}})
     assert pair.difference == paired_difference(
         *([run.row.test_accuracy for run in guides[epoch][1:]] for epoch in (6, 4))
     )
@@ -230,15 +230,15 @@ def test_a_run_without_its_last_milestone_is_not_in_what_training_on_gives(tmp_p
 def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
     """Last minus earlier milestone; over one search by retraining seed, over several by search."""
     one, several = groups(tmp_path / "one", seeds=(0,)), groups(tmp_path / "several")
-    pair = retrained.compare_milestones(retrained.runs_by_milestone(one))[0]
+    pair = differences.of_milestones(retrained.runs_by_milestone(one))[0]
     assert (pair.first, pair.second, pair.unit, pair.milestone) == ("TPE, 6 epochs", "TPE, 4 epochs", SEEDS, None)
     assert pair.difference == paired_difference(accuracy(one, "TPE", 6)[0], accuracy(one, "TPE", 4)[0])
-    pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[0]
+    pair = differences.of_milestones(retrained.runs_by_milestone(several))[0]
     later, earlier = accuracy(several, "TPE", 6), accuracy(several, "TPE", 4)
     assert (pair.unit, pair.difference.n) == (SEARCHES, 3)
     assert pair.difference.mean == pytest.approx(np.mean([np.mean(later[s]) - np.mean(earlier[s]) for s in later]))
     # The guide's configuration was searched by nobody: its runs count, each retraining seed once.
-    pair = retrained.compare_milestones(retrained.runs_by_milestone(several))[-1]
+    pair = differences.of_milestones(retrained.runs_by_milestone(several))[-1]
     rows = {(row.seed, row.milestone): row.test_accuracy for item in several for study in item.studies
             for row in study.retrain if row.configuration == "baseline"}  # fmt: skip
     seeds = sorted({seed for seed, _ in rows})
@@ -249,7 +249,7 @@ def test_training_on_is_paired_by_the_same_runs(tmp_path: Path) -> None:
 def test_images_are_paired_by_the_share_of_models_that_are_right(tmp_path: Path) -> None:
     found = groups(tmp_path)
     runs = retrained.runs_by_milestone(found)
-    pair = next(item for item in retrained.compare_images(runs) if item.milestone == 6)
+    pair = next(item for item in differences.of_images(runs) if item.milestone == 6)
     shares = []
     for name in ("TPE", "random search"):
         kept = [run.predictions for run in runs[name][6]]
@@ -266,7 +266,7 @@ def test_without_predictions_nothing_is_said_of_images(tmp_path: Path) -> None:
     folder = write_invented(tmp_path / "a")
     (folder / "predictions.jsonl").unlink()
     runs = retrained.runs_by_milestone(group([audit.read(folder)]))
-    assert retrained.compare_images(runs) == retrained.classified(runs) == retrained.mistakes(runs) == []
+    assert differences.of_images(runs) == retrained.classified(runs) == retrained.mistakes(runs) == []
     assert len(retrained.accuracies(runs)) == 4
 
 

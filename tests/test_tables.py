@@ -11,10 +11,11 @@ from make_studies import write_invented
 from catdog_ray import audit, cells, comparison, figures, markdown, summary, tables, words
 from catdog_ray.comparison import Comparison, LeftOut
 from catdog_ray.curves import TimeToTarget
+from catdog_ray.differences import Compared
 from catdog_ray.early_stopping import EarlyStopping
 from catdog_ray.evenness import Constant
 from catdog_ray.records import best_trial
-from catdog_ray.retrained import Classified, Compared, Mistake
+from catdog_ray.retrained import Classified, Mistake
 from catdog_ray.statistics import Calibration, Difference, Estimate
 from catdog_ray.table import DRAWN, SECTIONS, Table
 

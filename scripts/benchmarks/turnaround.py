@@ -165,6 +165,7 @@ def run_ours(count: int, folder: Path, *, epochs: int) -> list[Event]:
     from ray.tune import Callback
 
     train, selection = drawn_images(TRAIN, size=SIZE), drawn_images(SELECTION, size=SIZE)
+    from catdog_ray.records import trial_name
     from catdog_ray.searchers import Planned, StudySearcher
     from catdog_ray.space import HyperParameters
 
@@ -189,7 +190,7 @@ def run_ours(count: int, folder: Path, *, epochs: int) -> list[Event]:
             settings=settings.cluster,
             share=running_on.share(runs=count),
             storage_path=str(folder / "ray"),
-            name_of=lambda parameters: f"trial-{parameters['number']:04d}",
+            name_of=lambda parameters: trial_name(parameters["number"]),
         )
     return read(folder)
 
