@@ -103,6 +103,7 @@ def test_a_glob_over_the_results_names_studies_alone() -> None:
             "recipes150",
             "pixels150",
             "deep150",
+            "five150",
             "comparison-deep150",
             "recipes-deep150",
         }
