@@ -82,8 +82,12 @@ def draw(generator: Any, count: int, *, seed: int, epoch: int) -> dict[str, np.n
     """The random parameters of every image in one epoch, in the order of the images (not of the batches).
 
     To the last bit those of `count` calls of `get_random_transform` after NumPy's global generator was seeded for the
-    epoch; drawn at once, because one by one they hold up a GPU. It knows the settings' flip, rotation and zoom alone.
+    epoch; drawn at once, they cost an epoch's start next to nothing. Raises ValueError for a policy with more than
+    flips, rotation and zoom.
     """
+    more = ("width_shift_range", "height_shift_range", "shear_range", "channel_shift_range", "brightness_range")
+    if asked := [name for name in more if np.any(getattr(generator, name))]:
+        raise ValueError(f"flips, rotation and zoom are drawn, not {', '.join(asked)}")
     flips = {"flip_horizontal": generator.horizontal_flip, "flip_vertical": generator.vertical_flip}
     ranges: dict[str, tuple[float, float]] = {}
     # In its order, and what it leaves out is not drawn.

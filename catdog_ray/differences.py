@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run, by_search
+from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run, by_search, mean_accuracy
 from catdog_ray.statistics import Difference, paired_bootstrap, paired_difference, unpaired_difference
 
 
@@ -38,7 +37,7 @@ def of_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compa
             continue
         if second == BASELINE and unit == SEARCHES and _share_runs(a):
             # Pairs with a run in common are not independent of each other.
-            own = [_mean_accuracy(each) for each in by_search(a).values()]
+            own = [mean_accuracy(each) for each in by_search(a).values()]
             differences = [unpaired_difference(own, [run.row.test_accuracy for run in b])]
         else:
             sides = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -102,7 +101,7 @@ def _paired_values(
         if against_baseline:
             runs, others = _on_both_sides(runs, others, lambda run: run.row.seed)
         if others:
-            pairs.append((_mean_accuracy(runs), _mean_accuracy(others)))
+            pairs.append((mean_accuracy(runs), mean_accuracy(others)))
     return SEARCHES, pairs
 
 
@@ -136,7 +135,3 @@ def _shares_right(runs: Sequence[Run]) -> tuple[tuple[str, ...], np.ndarray] | N
     if not kept or len(kept) < len(runs) or any(item.files != kept[0].files for item in kept):
         return None
     return kept[0].files, np.mean([item.probabilities.argmax(axis=1) == item.true for item in kept], axis=0)
-
-
-def _mean_accuracy(runs: Sequence[Run]) -> float:
-    return math.fsum(run.row.test_accuracy for run in runs) / len(runs)

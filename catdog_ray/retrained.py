@@ -188,7 +188,7 @@ def _accuracy(name: str, milestone: int, chosen: Sequence[Run]) -> Accuracy:
         return estimate([_mean([getattr(run.row, field) for run in runs]) for runs in units])
 
     gaps = [
-        objective - _mean([run.row.test_accuracy for run in runs])
+        objective - mean_accuracy(runs)
         for runs in searches.values()
         for objective in [_baseline_objective(runs[0].study) if name == BASELINE else runs[0].row.selection_objective]
         if objective is not None
@@ -212,6 +212,11 @@ def by_search(chosen: Sequence[Run]) -> dict[int, list[Run]]:
     for run in sorted(chosen, key=lambda run: (run.study.seed, run.row.seed)):
         found.setdefault(run.study.seed, []).append(run)
     return found
+
+
+def mean_accuracy(runs: Sequence[Run]) -> float:
+    """The mean test accuracy of runs."""
+    return _mean([run.row.test_accuracy for run in runs])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -20,6 +20,7 @@ from catdog_ray.words import NOT_KNOWN, counted, percent, points
 
 
 def retrained(found: Comparison) -> Table:
+    """Accuracy by configuration and milestone; no rows where nothing was retrained."""
     rows = [
         (
             item.name if item.unit == SEARCHES_UNIT or item.name == BASELINE else f"{item.name}, one search",
@@ -57,6 +58,7 @@ def retrained(found: Comparison) -> Table:
 
 
 def differences(found: Comparison) -> Table:
+    """All differences with their intervals, paired and not."""
     rows = tuple(
         (
             f"{item.first} minus {item.second}",
@@ -122,6 +124,7 @@ def last_epochs(found: Comparison) -> Table:
 
 
 def classified(found: Comparison) -> Table:
+    """Accuracy by class, calibration and loss; no rows without probabilities."""
     classes = [str(name) for name in found.groups[0].studies[0].facts["data"]["class_names"]]
     rows = tuple(
         (
@@ -158,6 +161,7 @@ def classified(found: Comparison) -> Table:
 
 
 def mistakes(found: Comparison) -> Table:
+    """The images that the models get wrong with most confidence; no rows without probabilities."""
     rows = tuple(
         (item.name, item.file, item.true_class, item.predicted_class, percent(item.probability))
         for item in found.mistakes

@@ -12,6 +12,7 @@ from catdog_ray.words import NOT_KNOWN, count, duration, percent, points
 
 
 def searches(found: Comparison) -> Table:
+    """What each method found, and what its suggestions took."""
     rows = tuple(
         (
             item.name,
@@ -49,6 +50,7 @@ def searches(found: Comparison) -> Table:
 
 
 def configurations(found: Comparison) -> Table:
+    """The best configuration of each search, the guide's below; no rows where no search found one."""
     first = found.groups[0].studies[0]
     names, given = tuple(first.space), first.facts["config"]["baseline"]
     rows = [
@@ -75,6 +77,7 @@ def configurations(found: Comparison) -> Table:
 
 
 def spending(found: Comparison) -> Table:
+    """Epochs, computation and hours of a search."""
     rows = tuple(
         (
             item.name,
@@ -98,6 +101,7 @@ def spending(found: Comparison) -> Table:
 
 
 def times(found: Comparison) -> Table:
+    """What it took to reach the target; no rows where there is none."""
     rows = []
     for name, by_axis in found.times.items():
         any_axis = by_axis["epochs"]
@@ -128,6 +132,7 @@ def times(found: Comparison) -> Table:
 
 
 def early_stopping(found: Comparison) -> Table:
+    """Full curves replayed with early stopping; no rows where no study has them."""
     rows = tuple(
         (
             item.name,
@@ -158,6 +163,7 @@ def early_stopping(found: Comparison) -> Table:
 
 
 def importance(found: Comparison) -> Table:
+    """The share of each hyperparameter, by method."""
     names = tuple(found.groups[0].studies[0].space)
     rows = tuple(
         (

@@ -27,12 +27,12 @@ NO_CHANGE: Mapping[str, float] = {
 def matrices(transforms: Mapping[str, np.ndarray], *, height: int, width: int) -> np.ndarray:
     """(n, 2, 3) float32: where in the source, (row, column), an output pixel's (row, column, 1) comes from.
 
-    `transforms` are parameters of `ImageDataGenerator.get_random_transform`, each (n,); one that is left out moves
-    nothing. The product is that of Keras' `apply_affine_transform` (rotation, shift, shear, zoom about the centre),
-    then its flips of the result. Raises ValueError for parameters that are no geometry.
+    `transforms` are parameters of `ImageDataGenerator.get_random_transform`, each (n,), at least one of them; what is
+    left out moves nothing. The product is that of Keras' `apply_affine_transform` (rotation, shift, shear, zoom about
+    the centre), then its flips of the result. Raises ValueError for parameters that are no geometry.
     """
     if beyond := sorted(set(transforms) - set(NO_CHANGE)):
-        raise ValueError(f"a matrix cannot say {', '.join(beyond)}; augment.kernel imagedatagenerator can")
+        raise ValueError(f"a matrix cannot say {', '.join(beyond)}")
     count = len(next(iter(transforms.values())))
     drawn = {name: np.asarray(transforms.get(name, value), np.float64) for name, value in NO_CHANGE.items()}
     theta, shear = np.deg2rad(drawn["theta"]), np.deg2rad(drawn["shear"])
@@ -97,8 +97,8 @@ def rescale_on_device(pixels: np.ndarray) -> Any:
     """As `rescale`; on JAX and PyTorch by the device, which is sent a quarter of the bytes so."""
     if keras.backend.backend() == "tensorflow":
         return rescale(pixels)
-    # A mirrored batch is a view that runs backwards.
-    return _compiled(_rescale)(ops.convert_to_tensor(np.ascontiguousarray(pixels)))
+    # A mirrored batch is a view that runs backwards, which PyTorch does not take.
+    return _compiled(_rescale)(np.ascontiguousarray(pixels))
 
 
 @lru_cache
@@ -118,7 +118,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _rescale(pixels: Any) -> Any:
-    return ops.cast(pixels, "float32") * PIXEL_SCALE
+    return ops.cast(ops.convert_to_tensor(pixels), "float32") * PIXEL_SCALE
 
 
 def _take_and_resample(pixels: Any, chosen: Any, sources: Any) -> Any:

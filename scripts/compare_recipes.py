@@ -5,7 +5,7 @@ recipe and the seed. They are scored on the selection split by the accuracy aver
 longer run has no more chances than a short one. A recipe that was retrained too is set against the plain retraining of
 the same configuration in `--plain`, on the test split; and so is the tuned configuration by a recipe (`--tuned`, the
 third part of the study; without any STUDY the fourth, in which other libraries trained the two sides). What the search
-of another space found is set against what `--plain` found by `--other` (the fifth part).
+of another space found is set against what `--plain` found by `--other` (the fifth and the sixth part).
 """
 
 from __future__ import annotations

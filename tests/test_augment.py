@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis.strategies import booleans, floats, integers, just
+from hypothesis.strategies import booleans, floats, integers
 from small import images, quick_config
 
 from catdog_ray import augment, warp
@@ -82,8 +82,8 @@ def test_drawn_parameters_fill_the_policys_ranges():
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     flip=booleans(),
-    rotation=just(0.0) | floats(0.01, 180),
-    zoom=just(0.0) | floats(0.001, 0.99),
+    rotation=floats(0, 180),
+    zoom=floats(0, 0.99),
     seed=integers(0, 2**32 - 1),
     epoch=integers(0, 999),
 )
@@ -95,6 +95,15 @@ def test_all_images_parameters_at_once_are_those_that_the_generator_draws_one_by
     for index, expected in enumerate(asked(generator, 50, seed=seed, epoch=epoch)):
         found = {**warp.NO_CHANGE, **{name: values[index] for name, values in drawn.items()}}
         assert {**found, "channel_shift_intensity": None, "brightness": None} == expected
+
+
+@pytest.mark.parametrize("more", ["shear_range", "width_shift_range", "height_shift_range", "channel_shift_range"])
+def test_a_policy_with_more_than_is_drawn_is_refused(more: str):
+    generator = augment.ImageDataGenerator(rotation_range=45, **{more: 0.2})
+    with pytest.raises(ValueError, match=f"flips, rotation and zoom are drawn, not {more}"):
+        augment.draw(generator, 4, seed=0, epoch=0)
+    with pytest.raises(ValueError, match="not brightness_range"):
+        augment.draw(augment.ImageDataGenerator(brightness_range=(0.5, 1.5)), 4, seed=0, epoch=0)
 
 
 def test_an_epoch_depends_on_seed_and_epoch_alone():

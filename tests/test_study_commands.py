@@ -121,6 +121,8 @@ def test_the_search_of_depth_is_listed_with_its_retraining(capsys: pytest.Captur
 
 
 def test_five_blocks_are_searched_as_depth_was_and_begin_with_what_that_found(capsys: pytest.CaptureFixture[str]):
+    study.main(["--list", "--part", "five-blocks", "--pixels", "150"])
+    assert capsys.readouterr().out.count("results/five150") == 2
     study.main(["--list", "--part", "five-blocks", "--pixels", "150", "--output", "new"])
     search, retraining = capsys.readouterr().out.splitlines()
     begins = "catdog_ray.tune --config configs/study-cpu150-five-blocks.yaml --seed 0 --no-retrain --search tpe "
@@ -131,6 +133,7 @@ def test_five_blocks_are_searched_as_depth_was_and_begin_with_what_that_found(ca
     assert [getattr(five, part) for part in same] == [getattr(deep, part) for part in same]
     trials = StudyDirectory(RESULTS / "deep150" / "deep150-tpe-seed0").trials.read()
     assert five.baseline == {**best_trial(trials).hyperparameters, "conv_layers": 5}
+    assert (five.search.num_samples, five.search.grace_epochs, five.search.max_epochs) == (10, 36, 108)
 
 
 @pytest.mark.parametrize(
