@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from catdog_ray import audit
 from catdog_ray.audit import Evidence
 from catdog_ray.groups import Group
-from catdog_ray.retrained import Run
+from catdog_ray.retrained import Runs
 from catdog_ray.searched import best_objective
 from catdog_ray.statistics import ENOUGH_SEEDS
 
 
-def caveats(found: Sequence[Group], runs: Mapping[str, Mapping[int, Sequence[Run]]], *, left_out: int) -> list[str]:
+def caveats(found: Sequence[Group], runs: Runs, *, left_out: int) -> list[str]:
     """Each in a sentence; `left_out` studies were damaged."""
     texts = []
     for count in sorted({len(item.studies) for item in found if len(item.studies) < ENOUGH_SEEDS}):

@@ -17,7 +17,7 @@ from catdog_ray.evenness import Constant
 from catdog_ray.groups import ComparisonError, Group
 from catdog_ray.importance import importance, intervals
 from catdog_ray.records import RecordError
-from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Mistake, Run
+from catdog_ray.retrained import IMAGES, SEARCHES, Accuracy, Classified, Mistake, Runs
 from catdog_ray.searched import Method
 from catdog_ray.statistics import ENOUGH_SEEDS
 
@@ -51,7 +51,7 @@ class Comparison:
     target: float | None
     target_words: str
     times: Mapping[str, Mapping[str, TimeToTarget]]
-    runs: Mapping[str, Mapping[int, Sequence[Run]]]
+    runs: Runs
     accuracies: tuple[Accuracy, ...]
     constant: Constant | None
     searches_compared: tuple[Compared, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run, by_search, mean_accuracy
+from catdog_ray.retrained import BASELINE, IMAGES, SEARCHES, SEEDS, Run, Runs, by_search, mean_accuracy
 from catdog_ray.statistics import Difference, paired_bootstrap, paired_difference, unpaired_difference
 
 
@@ -27,7 +27,7 @@ class Compared:
     unpaired: Difference | None = None
 
 
-def of_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
+def of_accuracies(runs: Runs) -> list[Compared]:
     """Test accuracies of every two methods, paired over search seeds (or over retraining seeds of one search each)."""
     found = []
     for first, second, milestone in _pairs(runs):
@@ -46,7 +46,7 @@ def of_accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compa
     return found
 
 
-def of_milestones(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
+def of_milestones(runs: Runs) -> list[Compared]:
     """What training on gives: test accuracies at the last milestone minus each earlier one of the same runs."""
     found = []
     for name, by_milestone in runs.items():
@@ -60,7 +60,7 @@ def of_milestones(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compa
     return found
 
 
-def of_images(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
+def of_images(runs: Runs) -> list[Compared]:
     """The trained models of every two methods on the test images, paired by image.
 
     Per image the share of a method's models that are right, then the bootstrap over images.
@@ -73,7 +73,7 @@ def of_images(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]
     return found
 
 
-def _pairs(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[tuple[str, str, int]]:
+def _pairs(runs: Runs) -> list[tuple[str, str, int]]:
     names = list(runs)
     return [
         (first, second, milestone)

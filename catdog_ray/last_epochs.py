@@ -10,12 +10,11 @@ import numpy as np
 
 from catdog_ray import differences, retrained
 from catdog_ray.differences import Compared
-from catdog_ray.retrained import Run
+from catdog_ray.retrained import Run, Runs
 
 WINDOWS = (1, 3, 10)
 """Epochs up to a milestone over which a run's test accuracy is averaged; the first is the milestone itself."""
 
-Runs = Mapping[str, Mapping[int, Sequence[Run]]]
 Courses = Mapping[tuple[Path, str, int], Sequence[float]]
 
 

@@ -39,6 +39,10 @@ class Run:
         return self.study.predictions.get((self.row.configuration, self.row.seed, self.row.milestone))
 
 
+Runs = Mapping[str, Mapping[int, Sequence[Run]]]
+"""Retrained models by configuration and milestone."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """The best configuration of one method (or the guide's) at one milestone.
@@ -106,7 +110,7 @@ def runs_by_milestone(groups: Sequence[Group]) -> dict[str, dict[int, list[Run]]
     return {name: milestones for name, milestones in found.items() if milestones}
 
 
-def accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Accuracy]:
+def accuracies(runs: Runs) -> list[Accuracy]:
     """One entry per method and milestone, the guide's configuration last."""
     return [
         _accuracy(name, milestone, chosen)
@@ -115,7 +119,7 @@ def accuracies(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Accuracy
     ]
 
 
-def classified(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Classified]:
+def classified(runs: Runs) -> list[Classified]:
     """Confusion matrix and calibration of each method's models, at the last milestone that all have (or their own)."""
     found = []
     common = set.intersection(*(set(milestones) for milestones in runs.values())) if runs else set()
@@ -137,7 +141,7 @@ def classified(runs: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Classifi
     return found
 
 
-def mistakes(runs: Mapping[str, Mapping[int, Sequence[Run]]], *, most: int = 8) -> list[Mistake]:
+def mistakes(runs: Runs, *, most: int = 8) -> list[Mistake]:
     """Per method the images whose mean probability over its models is highest for a wrong class, at most `most`."""
     found = []
     for name, milestones in runs.items():

@@ -14,7 +14,7 @@ from catdog_ray.differences import Compared
 from catdog_ray.errors import UserError
 from catdog_ray.recipes import MAY_DIFFER, REFERENCE, Recipes
 from catdog_ray.records import best_trial, trial_name
-from catdog_ray.retrained import BASELINE, SEEDS, Run
+from catdog_ray.retrained import BASELINE, SEEDS, Run, Runs
 from catdog_ray.statistics import Difference, Estimate
 
 TUNED = "tuned"
@@ -64,7 +64,7 @@ class Sides:
             found += [(item, None) for item in differences.of_images(sides)]
         return found
 
-    def _over_seeds(self, sides: Mapping[str, Mapping[int, Sequence[Run]]]) -> list[Compared]:
+    def _over_seeds(self, sides: Runs) -> list[Compared]:
         if self.is_paired:
             return differences.of_accuracies(sides)
         first, second = sides
