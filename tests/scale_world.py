@@ -47,7 +47,8 @@ def scaling_cluster() -> Any:
                 "head_node_type": "ray.head.default",
                 "available_node_types": {"ray.head.default": head, **worker_node_types},
                 "upscaling_speed": WORKERS,
-                "idle_timeout_minutes": 0.1,
+                # Longer than two short trials: who trained first is still there when the last one ends, and is counted.
+                "idle_timeout_minutes": 0.5,
                 "auth": {},
                 "docker": {},
                 "file_mounts": {},
@@ -113,7 +114,7 @@ def main(work: Path) -> None:
                     rows = search.run(study, config, splits.train, splits.selection, running_on=running_on)
                 report["nodes_at_the_end"] = len(running_on.grown())
                 report["trials"] = [[row.trial, row.status, row.epochs] for row in rows]
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + 90
                 while report["sizes"][-1] and time.monotonic() < deadline:
                     time.sleep(0.5)
             finally:
